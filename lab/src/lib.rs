@@ -1,0 +1,1 @@
+//! Starts and drives real servers for Weir: for its tests, its demonstration and its benchmark.

@@ -1,0 +1,1 @@
+//! Which replicas have which writes: the answers of WAIT and WAITAOF.

@@ -1,0 +1,1 @@
+//! All rooms put together; still no I/O.

@@ -1,0 +1,1 @@
+//! The Redis edge: commands, config, INFO, log.

@@ -1,0 +1,1 @@
+//! Every bound, named, with its reason.

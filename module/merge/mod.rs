@@ -1,0 +1,1 @@
+//! Parts of a split request -> one reply.

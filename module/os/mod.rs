@@ -1,0 +1,1 @@
+//! epoll, sockets, eventfd, clock.

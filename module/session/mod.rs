@@ -1,0 +1,1 @@
+//! One client: its seats and its mode.

@@ -1,0 +1,1 @@
+//! Counters, one row each.

@@ -1,0 +1,1 @@
+//! Who the primaries and replicas are, and what changed.
