@@ -1,1 +1,21 @@
-//! Every bound, named, with its reason.
+//! Every bound, named, with its reason and with what happens there.
+
+// ------------------------------------------------------------------------------------ resp
+
+/// Bytes of an inline request, or of one header line. A stock server's own bound
+/// (redis `server.h`, `PROTO_INLINE_MAX_SIZE`); beyond it: a protocol error.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one argument: a stock server's default for `proto-max-bulk-len`. Beyond it: a protocol
+/// error.
+pub const BULK_BYTES_MAX: i64 = 512 * 1024 * 1024;
+
+/// Arguments of one request: a stock server's own bound (redis `networking.c`,
+/// `processMultibulkBuffer`). Beyond it: a protocol error.
+pub const REQUEST_ARGS_MAX: i64 = i32::MAX as i64;
+
+/// Bytes of one request that are held at most, whatever the settings say: argument ranges are kept
+/// in 32 bits.
+pub const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+
+const _: () = assert!(REQUEST_BYTES_MAX < u32::MAX as usize - BULK_BYTES_MAX as usize);

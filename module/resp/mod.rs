@@ -1,1 +1,74 @@
 //! Bytes <-> frames.
+//!
+//! ```text
+//!   client bytes --request::Parser--> ranges of arguments      (checked as strictly as a shard does)
+//!   shard bytes  --reply::Scanner---> where each reply ends    (not looked into)
+//!   our replies  --write------------> bytes
+//!   slow path    --value::Value-----> a tree (merging odd replies, reading COMMAND)
+//! ```
+//!
+//! A frame is a range, not a copy. Requests are checked to the byte, because they are forwarded
+//! untouched on connections that many clients share: a frame that the shard would read differently
+//! from us could answer one client with another's data.
+
+pub mod reply;
+pub mod request;
+pub mod value;
+pub mod write;
+
+pub use reply::{Scan, Scanner};
+pub use request::{Args, Parsed, Parser, ProtocolError, Request};
+pub use value::Value;
+
+/// A decimal number as Redis reads one in a RESP header: an optional minus, no plus, no leading
+/// zero, no blank. Source: redis `util.c`, `string2ll`.
+pub fn parse_int(digits: &[u8]) -> Option<i64> {
+    let (negative, digits) = match digits {
+        [b'-', rest @ ..] => (true, rest),
+        all => (false, all),
+    };
+    match digits {
+        [] => return None,
+        [b'0'] => return if negative { None } else { Some(0) },
+        [b'0', ..] => return None,
+        _ if digits.len() > 19 => return None,
+        _ => {}
+    }
+    let mut magnitude: u64 = 0;
+    for &digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        // Nineteen digits fit in 64 bits, so this can't overflow.
+        magnitude = magnitude * 10 + u64::from(digit - b'0');
+    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_int;
+
+    #[test]
+    fn numbers_are_read_as_strictly_as_the_server_reads_them() {
+        for (text, value) in [
+            ("0", Some(0)),
+            ("7", Some(7)),
+            ("-1", Some(-1)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("99999999999999999999", None),
+            ("", None),
+            ("-", None),
+            ("-0", None),
+            ("+1", None),
+            ("01", None),
+            (" 1", None),
+            ("1 ", None),
+            ("1a", None),
+        ] {
+            assert_eq!(parse_int(text.as_bytes()), value, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Replies and requests that the endpoint makes itself, as RESP2 bytes.
+
+use std::io::Write as _;
+
+fn header(out: &mut Vec<u8>, kind: u8, number: i64) {
+    out.push(kind);
+    // Writing to a vector can't fail.
+    let _ = write!(out, "{number}\r\n");
+}
+
+/// Appends `text` with what would break a line replaced by blanks, as stock servers do with errors.
+fn one_line(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend(text.iter().map(|&byte| if byte == b'\r' || byte == b'\n' { b' ' } else { byte }));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `+text`
+pub fn simple(out: &mut Vec<u8>, text: &str) {
+    out.push(b'+');
+    one_line(out, text.as_bytes());
+}
+
+/// `-text`; the text begins with its code.
+pub fn error(out: &mut Vec<u8>, text: &str) {
+    error_bytes(out, text.as_bytes());
+}
+
+/// `-text` for texts that quote a client and so need not be UTF-8.
+pub fn error_bytes(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'-');
+    one_line(out, text);
+}
+
+/// `:number`
+pub fn int(out: &mut Vec<u8>, number: i64) {
+    header(out, b':', number);
+}
+
+/// `$length` and the bytes.
+pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    header(out, b'$', i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// RESP2's null bulk.
+pub fn nil(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"$-1\r\n");
+}
+
+/// The header of an array of `length` elements; they follow.
+pub fn array(out: &mut Vec<u8>, length: usize) {
+    header(out, b'*', i64::try_from(length).unwrap_or(i64::MAX));
+}
+
+/// A whole request: an array of bulks.
+pub fn request<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
+    array(out, args.len());
+    for arg in args {
+        bulk(out, arg.as_ref());
+    }
+}
