@@ -19,3 +19,15 @@ pub const REQUEST_ARGS_MAX: i64 = i32::MAX as i64;
 pub const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 
 const _: () = assert!(REQUEST_BYTES_MAX < u32::MAX as usize - BULK_BYTES_MAX as usize);
+
+// ------------------------------------------------------------------------------------ pipeline
+
+/// Bytes read from a shard at once. A turn's share of a connection, and the memory that an idle one
+/// keeps.
+pub const LINK_READ_BYTES: usize = 64 * 1024;
+
+/// Bytes of an unfinished reply that are held before it is passed on in pieces. Below it a reply is
+/// passed on whole, so that a shard that dies in the middle of it costs an error and no connection.
+pub const REPLY_STREAM_BYTES: usize = 32 * 1024;
+
+const _: () = assert!(REPLY_STREAM_BYTES < LINK_READ_BYTES);

@@ -1,1 +1,432 @@
 //! One connection to a shard: its greeting, and what the wire owes us.
+//!
+//! ```text
+//!              greeting ->|                          commands ->
+//!   out:   [ AUTH | SETNAME | INFO ]        [ c1 | c2 | c3 | c4 | c5 ]
+//!                                                     ^written      ^appended
+//!   owed:                                   (c1) (c2) (c3) (c4) (c5)      in wire order
+//!                                             \
+//!   in:                                        <- r1 [ r2 ...
+//! ```
+//!
+//! Each command that is appended leaves an entry in `owed`: who is to get its reply (a token of the
+//! owner's own making) and where its last byte stands in the stream. Replies come in wire order, so
+//! the first entry is always whose reply is being read. Commands may be appended at any time: they
+//! leave when the greeting has been answered.
+//!
+//! When the connection dies, the outcome of a command whose last byte was written is unknown. One
+//! that left only in part can't have been executed; one of which nothing left is kept for the next
+//! connection. No I/O here: bytes in, bytes out.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::limits;
+use crate::resp::{Intake, Outbox, Scan, Scanner};
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not there yet: commands pile up.
+    Connecting,
+    /// The greeting is out; commands pile up until [`Pipeline::greeted`].
+    Greeting,
+    /// Commands leave as they come.
+    Ready,
+}
+
+/// A piece of a reply, in wire order. Nearly always the whole: first and last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece<T> {
+    /// Who is to get it.
+    pub token: T,
+    /// Where its bytes are: see [`Pipeline::bytes`].
+    pub range: Range<usize>,
+    /// The reply begins with this piece.
+    pub first: bool,
+    /// The reply ends with this piece.
+    pub last: bool,
+}
+
+/// What may be said of a command whose connection died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It had left whole: it may have been executed or not.
+    Unknown,
+    /// It had left in part, or was never whole: it was not executed.
+    Unfinished,
+}
+
+/// The connection sent what is no reply, or a reply that nobody asked for. It must be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Desync;
+
+#[derive(Debug)]
+struct Owed<T> {
+    token: T,
+    /// Where its last byte stands in the stream of appended bytes; none while it is still growing.
+    end: Option<u64>,
+}
+
+/// See the module's picture. `T` is the owner's token: cheap to copy.
+#[derive(Debug)]
+pub struct Pipeline<T> {
+    phase: Phase,
+    greeting: Outbox,
+    out: Outbox,
+    /// Bytes ever appended to `out`, and ever written from it.
+    appended: u64,
+    written: u64,
+    owed: VecDeque<Owed<T>>,
+    /// Entries at the front of `owed` that belong to the greeting.
+    greeting_owed: usize,
+    intake: Intake,
+    /// Bytes of the intake that the scanner has seen and that were not handed out.
+    scanned: usize,
+    scanner: Scanner,
+    /// The reply in front is being handed out in pieces.
+    streaming: bool,
+}
+
+impl<T: Copy> Default for Pipeline<T> {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Connecting,
+            greeting: Outbox::default(),
+            out: Outbox::default(),
+            appended: 0,
+            written: 0,
+            owed: VecDeque::new(),
+            greeting_owed: 0,
+            intake: Intake::default(),
+            scanned: 0,
+            scanner: Scanner::default(),
+            streaming: false,
+        }
+    }
+}
+
+impl<T: Copy> Pipeline<T> {
+    /// Where the connection stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether commands may leave.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Replies that are owed, commands that have not left included.
+    pub fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Bytes of commands that were appended and not written.
+    pub fn backlog(&self) -> usize {
+        self.out.len()
+    }
+
+    // ---------------------------------------------------------------- commands
+
+    /// The connection stands: sends the greeting that `write` makes. Its replies come first, one for
+    /// each token that `write` returns.
+    pub fn opened<I: IntoIterator<Item = T>>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> I) {
+        debug_assert_eq!(self.phase, Phase::Connecting);
+        self.phase = Phase::Greeting;
+        let tokens = write(self.greeting.end());
+        for (place, token) in tokens.into_iter().enumerate() {
+            self.owed.insert(place, Owed { token, end: Some(0) });
+            self.greeting_owed += 1;
+        }
+        self.invariants();
+    }
+
+    /// The greeting was answered to the owner's satisfaction: commands may leave.
+    pub fn greeted(&mut self) {
+        debug_assert_eq!(self.phase, Phase::Greeting);
+        self.phase = Phase::Ready;
+        self.invariants();
+    }
+
+    /// Appends one command: `write` its bytes, `token` gets its reply.
+    pub fn send(&mut self, token: T, write: impl FnOnce(&mut Vec<u8>)) {
+        self.append(write);
+        self.owed.push_back(Owed { token, end: Some(self.appended) });
+    }
+
+    /// Begins a command whose bytes come piece by piece, with [`Pipeline::send_more`]. Nothing else
+    /// may be sent until [`Pipeline::send_end`].
+    pub fn send_begin(&mut self, token: T) {
+        self.owed.push_back(Owed { token, end: None });
+    }
+
+    /// More bytes of the command that was begun.
+    pub fn send_more(&mut self, bytes: &[u8]) {
+        debug_assert!(self.owed.back().is_some_and(|owed| owed.end.is_none()));
+        self.append(|out| out.extend_from_slice(bytes));
+    }
+
+    /// The command that was begun is complete.
+    pub fn send_end(&mut self) {
+        let end = Some(self.appended);
+        if let Some(owed) = self.owed.back_mut() {
+            debug_assert!(owed.end.is_none());
+            owed.end = end;
+        }
+    }
+
+    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let out = self.out.end();
+        let before = out.len();
+        write(out);
+        self.appended += (out.len() - before) as u64;
+    }
+
+    // ---------------------------------------------------------------- bytes out
+
+    /// What is to be written now, in two pieces.
+    pub fn output(&self) -> [&[u8]; 2] {
+        match self.phase {
+            Phase::Connecting => [&[], &[]],
+            Phase::Greeting => [self.greeting.pending(), &[]],
+            Phase::Ready => [self.greeting.pending(), self.out.pending()],
+        }
+    }
+
+    /// Whether [`Pipeline::output`] has anything.
+    pub fn has_output(&self) -> bool {
+        self.output().iter().any(|piece| !piece.is_empty())
+    }
+
+    /// `count` bytes of [`Pipeline::output`] were written.
+    pub fn wrote(&mut self, count: usize) {
+        let greeting = count.min(self.greeting.len());
+        self.greeting.wrote(greeting);
+        let rest = (count - greeting).min(self.out.len());
+        self.out.wrote(rest);
+        self.written += rest as u64;
+        self.invariants();
+    }
+
+    // ---------------------------------------------------------------- bytes in
+
+    /// Where to read the shard's bytes to.
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.intake.capacity() == 0 {
+            self.intake = Intake::with_space(limits::LINK_READ_BYTES);
+        }
+        self.intake.space(limits::LINK_READ_BYTES / 4)
+    }
+
+    /// `count` bytes of the space were filled: now call [`Pipeline::next_piece`] until it has none.
+    pub fn filled(&mut self, count: usize) {
+        self.intake.filled(count);
+    }
+
+    /// The next piece of a reply. Its bytes stay until [`Pipeline::done`], which must come before
+    /// the next call.
+    pub fn next_piece(&mut self) -> Result<Option<Piece<T>>, Desync> {
+        let unseen = &self.intake.bytes()[self.scanned..];
+        if unseen.is_empty() && self.scanned == 0 {
+            return Ok(None);
+        }
+        let (end, last) = match self.scanner.scan(unseen) {
+            Scan::Done { used } => (self.scanned + used, true),
+            Scan::More { used } => {
+                self.scanned += used;
+                if self.intake.len() - self.scanned > limits::LINK_READ_BYTES {
+                    // A header line has no business to be so long.
+                    return Err(Desync);
+                }
+                let hold = if self.streaming { 1 } else { limits::REPLY_STREAM_BYTES };
+                if self.scanned < hold {
+                    return Ok(None);
+                }
+                (self.scanned, false)
+            }
+            Scan::Invalid => return Err(Desync),
+        };
+        let Some(owed) = self.owed.front() else {
+            return Err(Desync);
+        };
+        let piece = Piece { token: owed.token, range: 0..end, first: !self.streaming, last };
+        self.streaming = !last;
+        self.scanned = end;
+        Ok(Some(piece))
+    }
+
+    /// The bytes of a piece.
+    pub fn bytes(&self, piece: &Piece<T>) -> &[u8] {
+        &self.intake.bytes()[piece.range.clone()]
+    }
+
+    /// The piece has been dealt with; its bytes go.
+    pub fn done(&mut self, piece: &Piece<T>) {
+        self.intake.consume(piece.range.end);
+        self.scanned = 0;
+        if piece.last {
+            self.owed.pop_front();
+            self.greeting_owed = self.greeting_owed.saturating_sub(1);
+        }
+        self.invariants();
+    }
+
+    // ---------------------------------------------------------------- the end of a connection
+
+    /// The connection is dead. Returns whose replies will never come, in wire order, and what may
+    /// be said of each. Commands of which nothing had left stay, and leave by the next connection,
+    /// for which the pipeline is then ready to be [`Pipeline::opened`].
+    pub fn broken(&mut self) -> Vec<(T, Fate)> {
+        let mut fates = Vec::new();
+        let mut kept = VecDeque::new();
+        let mut start = 0;
+        // Where the bytes of the commands that stay begin in the stream.
+        let mut base = self.appended;
+        for owed in self.owed.drain(..).skip(self.greeting_owed) {
+            let end = owed.end.unwrap_or(self.appended);
+            match owed.end {
+                Some(end) if end <= self.written => fates.push((owed.token, Fate::Unknown)),
+                Some(_) if start >= self.written => {
+                    base = base.min(start);
+                    kept.push_back(owed);
+                }
+                _ => fates.push((owed.token, Fate::Unfinished)),
+            }
+            start = end;
+        }
+        for owed in &mut kept {
+            owed.end = owed.end.map(|end| end - base);
+        }
+        let unsent = self.appended - base;
+        let mut out = Outbox::default();
+        out.end().extend_from_slice(&self.out.pending()[self.out.len() - unsent as usize..]);
+        *self = Self { owed: kept, appended: unsent, out, ..Self::default() };
+        self.invariants();
+        fates
+    }
+
+    /// Takes out all commands that have not left whole, and forgets their bytes.
+    pub fn drop_unsent(&mut self) -> Vec<T> {
+        debug_assert_eq!(self.phase, Phase::Connecting);
+        let tokens = self.owed.drain(..).map(|owed| owed.token).collect();
+        *self = Self::default();
+        tokens
+    }
+
+    fn invariants(&self) {
+        debug_assert!(self.written <= self.appended);
+        debug_assert_eq!(self.appended - self.written, self.out.len() as u64);
+        debug_assert!(self.greeting_owed <= self.owed.len());
+        debug_assert!(self.scanned <= self.intake.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> Pipeline<u32> {
+        let mut pipeline = Pipeline::default();
+        pipeline.opened(|out| {
+            out.extend_from_slice(b"HI");
+            [100]
+        });
+        pipeline
+    }
+
+    fn feed(pipeline: &mut Pipeline<u32>, bytes: &[u8]) -> Vec<(u32, String, bool)> {
+        let mut got = Vec::new();
+        for chunk in bytes.chunks(1024) {
+            pipeline.space()[..chunk.len()].copy_from_slice(chunk);
+            pipeline.filled(chunk.len());
+            while let Some(piece) = pipeline.next_piece().unwrap() {
+                let text = String::from_utf8_lossy(pipeline.bytes(&piece)).into_owned();
+                got.push((piece.token, text, piece.last));
+                pipeline.done(&piece);
+            }
+        }
+        got
+    }
+
+    #[test]
+    fn commands_wait_for_the_greeting_and_replies_come_in_wire_order() {
+        let mut pipeline = Pipeline::default();
+        pipeline.send(1, |out| out.extend_from_slice(b"one"));
+        assert!(!pipeline.has_output());
+        pipeline.opened(|out| {
+            out.extend_from_slice(b"HI");
+            [100]
+        });
+        assert_eq!(pipeline.output(), [b"HI".as_slice(), b""]);
+        pipeline.send(2, |out| out.extend_from_slice(b"two"));
+        pipeline.wrote(2);
+        assert_eq!(feed(&mut pipeline, b"+hello\r\n"), [(100, "+hello\r\n".to_owned(), true)]);
+        pipeline.greeted();
+        assert_eq!(pipeline.output(), [b"".as_slice(), b"onetwo"]);
+        pipeline.wrote(6);
+        assert_eq!(
+            feed(&mut pipeline, b":1\r\n$1\r\nx\r\n"),
+            [(1, ":1\r\n".to_owned(), true), (2, "$1\r\nx\r\n".to_owned(), true)]
+        );
+        assert_eq!(pipeline.owed(), 0);
+    }
+
+    #[test]
+    fn a_large_reply_comes_in_pieces_and_no_byte_twice() {
+        let mut pipeline = ready();
+        pipeline.wrote(2);
+        feed(&mut pipeline, b"+hello\r\n");
+        pipeline.greeted();
+        pipeline.send(7, |out| out.push(b'x'));
+        pipeline.wrote(1);
+        let body = "y".repeat(10 * limits::REPLY_STREAM_BYTES);
+        let reply = format!("*2\r\n${}\r\n{body}\r\n:5\r\n", body.len());
+        let got = feed(&mut pipeline, reply.as_bytes());
+        assert!(got.len() > 5);
+        assert!(got.iter().map(|(_, text, _)| text.as_str()).collect::<String>() == reply);
+        assert!(got.iter().all(|(token, ..)| *token == 7));
+        assert_eq!(got.iter().filter(|(.., last)| *last).count(), 1);
+        assert!(pipeline.intake.capacity() <= 4 * limits::LINK_READ_BYTES);
+    }
+
+    #[test]
+    fn what_had_left_is_unknown_and_what_had_not_leaves_again() {
+        let mut pipeline = ready();
+        pipeline.wrote(2);
+        feed(&mut pipeline, b"+hello\r\n");
+        pipeline.greeted();
+        for token in 1..=4 {
+            pipeline.send(token, |out| out.extend_from_slice(&[b'0' + token as u8; 3]));
+        }
+        pipeline.wrote(4);
+        assert_eq!(pipeline.broken(), [(1, Fate::Unknown), (2, Fate::Unfinished)]);
+        assert_eq!(pipeline.owed(), 2);
+        pipeline.opened(|_| []);
+        pipeline.greeted();
+        assert_eq!(pipeline.output(), [b"".as_slice(), b"333444"]);
+        pipeline.wrote(6);
+        assert_eq!(feed(&mut pipeline, b":3\r\n:4\r\n").len(), 2);
+    }
+
+    #[test]
+    fn a_connection_that_dies_while_greeting_loses_nothing() {
+        let mut pipeline = ready();
+        pipeline.send(1, |out| out.extend_from_slice(b"one"));
+        pipeline.wrote(1);
+        assert_eq!(pipeline.broken(), []);
+        assert_eq!(pipeline.drop_unsent(), [1]);
+        assert_eq!(pipeline.owed(), 0);
+    }
+
+    #[test]
+    fn an_unasked_reply_ends_the_connection() {
+        let mut pipeline = ready();
+        pipeline.wrote(2);
+        feed(&mut pipeline, b"+hello\r\n");
+        pipeline.greeted();
+        pipeline.space()[..5].copy_from_slice(b"+hm\r\n");
+        pipeline.filled(5);
+        assert_eq!(pipeline.next_piece(), Err(Desync));
+    }
+}

@@ -11,11 +11,13 @@
 //! untouched on connections that many clients share: a frame that the shard would read differently
 //! from us could answer one client with another's data.
 
+pub mod buffer;
 pub mod reply;
 pub mod request;
 pub mod value;
 pub mod write;
 
+pub use buffer::{Intake, Outbox};
 pub use reply::{Scan, Scanner};
 pub use request::{Args, Parsed, Parser, ProtocolError, Request};
 pub use value::Value;
