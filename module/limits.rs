@@ -31,3 +31,11 @@ pub const LINK_READ_BYTES: usize = 64 * 1024;
 pub const REPLY_STREAM_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(REPLY_STREAM_BYTES < LINK_READ_BYTES);
+
+// ------------------------------------------------------------------------------------ session
+
+/// Replies that one client may be owed. Beyond it the client is not read until half have left.
+pub const SESSION_SEATS_MAX: usize = 4096;
+
+/// Seats whose memory a session keeps when it has nothing outstanding.
+pub const SESSION_SEATS_KEPT: usize = 16;

@@ -1,1 +1,3 @@
 //! One client: its seats and its mode.
+
+pub mod seats;
