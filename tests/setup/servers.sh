@@ -1,0 +1,299 @@
+#!/usr/bin/env bash
+#
+# Gets what this repository needs from the machine that it is cloned to, and nothing that is there already:
+#
+#   servers.sh build-deps   a C compiler, make, and libclang (for bindgen), by apt
+#   servers.sh servers      one Valkey and one Redis, 7.2 or newer: server, cli and benchmark
+#   servers.sh bench        nutcracker (twemproxy), which `make bench` compares with
+#
+# The programs end up as links, always in the same place, which is where `lab` looks for them:
+#
+#   .servers/valkey/{valkey-server,valkey-cli,valkey-benchmark}
+#   .servers/redis/{redis-server,redis-cli,redis-benchmark}
+#   .servers/nutcracker/nutcracker
+#
+# A server is taken from the first of these that has one:
+#
+#   1. the path, or the server that WEIR_VALKEY_SERVER / WEIR_REDIS_SERVER names
+#   2. the cache, $WEIR_CACHE or ~/.cache/weir: so a second clone downloads and builds nothing
+#   3. the machine's own package sources; the package is unpacked into the cache, not installed,
+#      because installing one starts a service that takes port 6379
+#   4. Valkey on Debian: the backports of the same release, unpacked likewise
+#   5. Redis: Debian's source package of today, built in the cache
+#
+# 4 and 5 use an apt configuration of their own, so the machine's package sources stay as they are.
+# What can't be had is named, and the exit code is 1.
+set -euo pipefail
+
+readonly oldest=7.2
+readonly oldest_rust=1.85
+readonly cache="${WEIR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weir}"
+readonly mirror="${WEIR_DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+readonly keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+readonly root
+# Debian puts nutcracker where only root's path looks.
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least VERSION MINIMUM
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# ---------------------------------------------------------------------------- packages by apt
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif have sudo; then sudo "$@" || { say "'sudo $*' failed: run it by hand, then try again"; return 1; }
+    else say "needs root and there is no sudo: run '$*' by hand, then try again"; return 1
+    fi
+}
+
+# The package lists, once per run: a fresh container has none.
+lists_fresh=
+refresh_lists() {
+    [ -z "$lists_fresh" ] || return 0
+    have apt-get || { say "this machine has no apt-get"; return 1; }
+    say "refreshing the package lists"
+    as_root apt-get -qq -o DPkg::Lock::Timeout=300 update || return 1
+    lists_fresh=yes
+}
+
+install_packages() {
+    refresh_lists || return 1
+    say "installing $*"
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 install "$@" >/dev/null
+}
+
+# unpack_packages FOLDER APT_OPTIONS... -- PACKAGE...: unpacks packages without installing them, then
+# installs the libraries that they name (libraries start no service).
+unpack_packages() {
+    local folder=$1 options=() names libraries
+    shift
+    while [ "$1" != -- ]; do options+=("$1"); shift; done
+    shift
+    mkdir -p "$folder/deb"
+    (cd "$folder/deb" && apt-get -qq -o "APT::Sandbox::User=$(id -un)" "${options[@]}" download "$@") || return 1
+    local deb
+    for deb in "$folder"/deb/*.deb; do
+        dpkg-deb -x "$deb" "$folder/root" || return 1
+    done
+    names=$(for deb in "$folder"/deb/*.deb; do dpkg-deb -f "$deb" Depends; done | tr ',' '\n' |
+        sed 's/[(|].*//; s/ //g' | grep '^lib' | sort -u)
+    libraries=()
+    local name
+    for name in $names; do
+        dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || libraries+=("$name")
+    done
+    [ ${#libraries[@]} = 0 ] || install_packages "${libraries[@]}"
+}
+
+# private_apt LINE: writes an apt configuration whose only source is LINE, reads its lists, and leaves
+# the options that select it in the array private_options.
+private_apt() {
+    local home=$work/apt
+    if [ ! -r "$keyring" ]; then
+        install_packages debian-archive-keyring || return 1
+    fi
+    rm -rf "$home"
+    mkdir -p "$home/lists/partial" "$home/archives/partial" "$home/no-preferences"
+    printf '%s\n' "$1" >"$home/sources.list"
+    private_options=(
+        -o "Dir::Etc::SourceList=$home/sources.list" -o Dir::Etc::SourceParts=-
+        -o Dir::Etc::Preferences=/dev/null -o "Dir::Etc::PreferencesParts=$home/no-preferences"
+        -o "Dir::State::Lists=$home/lists" -o "Dir::Cache=$home" -o "APT::Sandbox::User=$(id -un)"
+    )
+    apt-get -qq "${private_options[@]}" update
+}
+
+# ---------------------------------------------------------------------------- build-deps
+
+# bindgen loads libclang when it runs, and needs the compiler's own headers beside it.
+have_libclang() {
+    [ -z "${LIBCLANG_PATH:-}" ] || return 0
+    have clang && return 0
+    local library headers
+    library=$(compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' || compgen -G '/usr/lib*/libclang*.so*') || return 1
+    headers=$(compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' ||
+        compgen -G '/usr/lib*/clang/*/include/stddef.h') || return 1
+    [ -n "$library" ] && [ -n "$headers" ]
+}
+
+check_rust() {
+    have cargo || die "no cargo: install Rust $oldest_rust or newer (https://rustup.rs), then try again"
+    local version
+    version=$(rustc --version | cut -d' ' -f2)
+    at_least "$version" "$oldest_rust" || die "rustc is $version, and $oldest_rust is needed"
+    local tool
+    for tool in fmt clippy; do
+        cargo "$tool" --version >/dev/null 2>&1 && continue
+        if have rustup; then rustup component add "${tool/fmt/rustfmt}"
+        elif [ "$tool" = fmt ]; then install_packages rustfmt
+        else install_packages rust-clippy
+        fi || die "no 'cargo $tool'"
+    done
+}
+
+build_deps() {
+    local missing=()
+    have cc && have make || missing+=(build-essential)
+    have_libclang || missing+=(libclang-dev)
+    if [ ${#missing[@]} != 0 ]; then
+        install_packages "${missing[@]}" || die "could not install: ${missing[*]}"
+    fi
+    check_rust
+}
+
+# ---------------------------------------------------------------------------- servers
+
+# version_of PROGRAM: "8.0.6", or nothing if it doesn't even start (a library has gone, for example).
+version_of() { "$1" --version 2>/dev/null | sed -n 's/.* v=\([0-9.]*\).*/\1/p'; }
+
+# good_server PROGRAM: it starts, and is new enough.
+good_server() {
+    local version
+    [ -x "$1" ] || return 1
+    version=$(version_of "$1") || return 1
+    [ -n "$version" ] && at_least "$version" "$oldest"
+}
+
+# candidate PACKAGE: the version that the machine's own sources offer, without epoch and revision.
+candidate() {
+    apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9]*:\)\{0,1\}\([0-9][0-9.]*\).*/\2/p'
+}
+
+# link_server KIND FOLDER: points .servers/KIND at the programs in FOLDER.
+link_server() {
+    local kind=$1 folder=$2 program
+    mkdir -p "$root/.servers/$kind"
+    for program in server cli benchmark; do
+        program=$kind-$program
+        if [ ! -x "$folder/$program" ]; then
+            say "$folder has a $kind-server but no $program"
+            return 1
+        fi
+        ln -sfn "$folder/$program" "$root/.servers/$kind/$program"
+    done
+    say "$kind $(version_of "$folder/$kind-server") from $folder"
+}
+
+# keep KIND FOLDER: moves freshly made programs into the cache, all at once. They are copied as files:
+# in a package the server itself is a link.
+keep() {
+    local kind=$1 folder=$2 fresh=$work/keep program
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
+    for program in server cli benchmark; do
+        cp -L "$folder/$kind-$program" "$fresh/" || return 1
+    done
+    good_server "$fresh/$kind-server" || { say "the $kind-server just made does not run"; return 1; }
+    rm -rf "${cache:?}/$kind"
+    mv "$fresh" "$cache/$kind"
+}
+
+# The five ways, in the order of the list at the top. Each fails quietly when it has nothing to offer.
+
+given() {
+    local kind=$1 variable program
+    variable=WEIR_${kind^^}_SERVER
+    program=${!variable:-$(command -v "$kind-server" || true)}
+    [ -n "$program" ] || return 1
+    if ! good_server "$program"; then
+        say "$program is not taken: $oldest or newer is needed, and it is '$(version_of "$program")'"
+        return 1
+    fi
+    link_server "$kind" "$(dirname "$program")"
+}
+
+cached() {
+    good_server "$cache/$1/$1-server" && link_server "$1" "$cache/$1"
+}
+
+packaged() {
+    local kind=$1 version
+    have apt-get && refresh_lists || return 1
+    version=$(candidate "$kind-server")
+    [ -n "$version" ] && at_least "$version" "$oldest" || return 1
+    say "unpacking this machine's package $kind-server $version"
+    unpack_packages "$work/$kind" -- "$kind-server" "$kind-tools" &&
+        keep "$kind" "$work/$kind/root/usr/bin" && link_server "$kind" "$cache/$kind"
+}
+
+backported() {
+    local kind=$1 id codename
+    id=$(. /etc/os-release && echo "${ID:-}")
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    [ "$id" = debian ] && [ -n "$codename" ] || return 1
+    say "unpacking $kind-server from $codename-backports"
+    private_apt "deb [signed-by=$keyring] $mirror $codename-backports main" || return 1
+    unpack_packages "$work/$kind" "${private_options[@]}" -- "$kind-server" "$kind-tools" &&
+        keep "$kind" "$work/$kind/root/usr/bin" && link_server "$kind" "$cache/$kind"
+}
+
+from_source() {
+    local kind=$1 tls=no
+    have apt-get || return 1
+    build_deps
+    say "building $kind from Debian's source package (about two minutes)"
+    private_apt "deb-src [signed-by=$keyring] $mirror sid main" || return 1
+    mkdir -p "$work/source" "$work/tree"
+    (cd "$work/source" && apt-get -qq "${private_options[@]}" source --download-only "$kind") || return 1
+    tar -xf "$work/source/${kind}"_*.orig.tar.* -C "$work/tree" --strip-components=1 || return 1
+    [ ! -r /usr/include/openssl/ssl.h ] || tls=yes
+    if ! make -C "$work/tree" -j"$(nproc)" BUILD_TLS=$tls >"$work/make.log" 2>&1; then
+        tail -n 40 "$work/make.log" >&2
+        return 1
+    fi
+    keep "$kind" "$work/tree/src" && link_server "$kind" "$cache/$kind"
+}
+
+servers() {
+    # A clone that was set up before is left alone, without a look at the network.
+    local kind
+    for kind in valkey redis; do
+        good_server "$root/.servers/$kind/$kind-server" && [ -x "$root/.servers/$kind/$kind-cli" ] && continue
+        given $kind || cached $kind || packaged $kind ||
+            { [ $kind = valkey ] && backported $kind; } || { [ $kind = redis ] && from_source $kind; } ||
+            die "no $kind-server $oldest or newer could be had; install one, or name it in WEIR_${kind^^}_SERVER"
+    done
+}
+
+# ---------------------------------------------------------------------------- bench
+
+bench() {
+    servers
+    local program
+    program=$(command -v nutcracker) || {
+        # The package's service listens on ports that nobody here uses, but unpacking starts none at all.
+        refresh_lists || die "nutcracker is missing"
+        unpack_packages "$work/nutcracker" -- nutcracker || die "the package nutcracker could not be had"
+        rm -rf "${cache:?}/nutcracker"
+        mkdir -p "$cache/nutcracker"
+        cp -L "$work/nutcracker/root/usr/sbin/nutcracker" "$cache/nutcracker/"
+        program=$cache/nutcracker/nutcracker
+    }
+    mkdir -p "$root/.servers/nutcracker"
+    ln -sfn "$program" "$root/.servers/nutcracker/nutcracker"
+    "$program" --version >/dev/null 2>&1 || die "$program does not run"
+}
+
+# ----------------------------------------------------------------------------
+
+[ $# -gt 0 ] || die "usage: servers.sh build-deps|servers|bench ..."
+mkdir -p "$cache"
+# Two clones at once would build twice, and one would find the other's half-made folder.
+exec 9>"$cache/lock"
+flock 9
+work=$(mktemp -d "$cache/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+for step in "$@"; do
+    case $step in
+        build-deps) build_deps ;;
+        servers) servers ;;
+        bench) bench ;;
+        *) die "no such step: $step" ;;
+    esac
+done
