@@ -1,0 +1,45 @@
+# The ways to build, see, prove and measure Weir. `make` alone lists them.
+#
+# ARGS goes to the program that is run: make run ARGS=--once
+
+target := $(or $(CARGO_TARGET_DIR),target)
+export SEED SEEDS
+
+.PHONY: help build run test sim bench spec-update record-command setup clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## gets compiler, libclang and the two servers, if they are missing
+	@tests/setup/servers.sh build-deps servers
+
+build: ## builds the module: target/weir.so, for loadmodule
+	@tests/setup/servers.sh build-deps
+	cargo build --release
+	@install -m 755 $(target)/release/libweir.so $(target)/weir.so
+	@echo "loadmodule $(abspath $(target)/weir.so)"
+
+run: setup build ## shows both flows on real servers; ARGS=--once ends instead of leaving them up
+	@cargo run --quiet --release -p weir-lab --bin run -- $(ARGS)
+
+test: setup ## everything that must hold, on both flavors of real server
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+
+sim: ## the simulation: SEED=n for one world, SEEDS=n for that many
+	cargo test --release --no-default-features --test simulation -- --nocapture
+
+bench: setup build ## the same load on a primary, on nutcracker and on the endpoint
+	@tests/setup/servers.sh bench
+	@cargo run --quiet --release -p weir-lab --bin bench -- $(ARGS)
+
+spec-update: ## writes the scenarios' expected output anew; look at the difference
+	UPDATE=1 cargo test --no-default-features --test '*_spec'
+
+record-command: setup ## records the servers' reply to COMMAND anew, for the pure tests
+	@cargo run --quiet -p weir-lab --bin record-command
+
+clean: ## removes what was built here; the servers stay in the cache
+	cargo clean
+	rm -rf .servers

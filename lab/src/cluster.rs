@@ -1,0 +1,199 @@
+//! Shards: primaries with their replicas.
+
+use std::ops::Index;
+
+use crate::process::Proc;
+use crate::servers::Server;
+
+/// Whether a server keeps an append-only file, and when it writes it to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aof {
+    Off,
+    No,
+    EverySecond,
+    Always,
+}
+
+impl Aof {
+    fn lines(self) -> Vec<String> {
+        let policy = match self {
+            Aof::Off => return vec!["appendonly no".into()],
+            Aof::No => "no",
+            Aof::EverySecond => "everysec",
+            Aof::Always => "always",
+        };
+        vec!["appendonly yes".into(), format!("appendfsync {policy}")]
+    }
+}
+
+/// A database to be: see [`Shards::of`].
+#[derive(Clone, Debug)]
+pub struct Plan {
+    server: Server,
+    shards: usize,
+    replicas: usize,
+    aof: Aof,
+    replica_aof: Option<Aof>,
+    lines: Vec<String>,
+}
+
+impl Plan {
+    /// How many shards; two if nothing is said.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Plan {
+        self.shards = shards;
+        self
+    }
+
+    /// How many replicas each shard has; one if nothing is said.
+    #[must_use]
+    pub fn replicas(mut self, replicas: usize) -> Plan {
+        self.replicas = replicas;
+        self
+    }
+
+    /// Whether all servers keep an append-only file; none does if nothing is said.
+    #[must_use]
+    pub fn aof(mut self, aof: Aof) -> Plan {
+        self.aof = aof;
+        self
+    }
+
+    /// The same for the replicas alone, where they differ from their primaries.
+    #[must_use]
+    pub fn replica_aof(mut self, aof: Aof) -> Plan {
+        self.replica_aof = Some(aof);
+        self
+    }
+
+    /// A line of configuration for all servers.
+    #[must_use]
+    pub fn line(mut self, line: impl Into<String>) -> Plan {
+        self.lines.push(line.into());
+        self
+    }
+
+    /// Starts all servers, and waits until every replica is online and quiet.
+    ///
+    /// # Panics
+    /// If a server doesn't start or a replica doesn't come online; with the end of the log.
+    #[track_caller]
+    pub fn start(self) -> Shards {
+        let shards = (0..self.shards).map(|_| self.start_shard()).collect();
+        let shards = Shards { shards };
+        shards.wait_online();
+        shards
+    }
+
+    #[track_caller]
+    fn start_shard(&self) -> Shard {
+        let primary = Proc::start(&self.server, &[self.lines.clone(), self.aof.lines()].concat());
+        let replica_aof = self.replica_aof.unwrap_or(self.aof);
+        let of = format!("replicaof 127.0.0.1 {}", primary.port());
+        let lines = [self.lines.clone(), replica_aof.lines(), vec![of]].concat();
+        let replicas = (0..self.replicas).map(|_| Proc::start(&self.server, &lines)).collect();
+        Shard { primary, replicas }
+    }
+}
+
+/// One primary with its replicas.
+#[derive(Debug)]
+pub struct Shard {
+    pub primary: Proc,
+    pub replicas: Vec<Proc>,
+}
+
+impl Shard {
+    /// Waits until the primary counts every replica as online, and none has an append-only file
+    /// still to rewrite (which it has after its first synchronisation).
+    ///
+    /// # Panics
+    /// If that takes longer than twenty seconds.
+    #[track_caller]
+    pub fn wait_online(&self) {
+        crate::eventually("replicas online", || {
+            let info = self.primary.info("replication");
+            info.int("connected_slaves") == self.replicas.len() as i64
+                && (0..self.replicas.len())
+                    .all(|i| info.part(&format!("slave{i}"), "state") == Some("online"))
+        });
+        for replica in &self.replicas {
+            crate::eventually("a replica's link is up and its file written", || {
+                let info = replica.info("everything");
+                info.get("master_link_status") == Some("up")
+                    && info.int("aof_rewrite_in_progress") == 0
+                    && info.int("aof_rewrite_scheduled") == 0
+            });
+        }
+    }
+
+    /// How much of the stream each server has: the primary's offset, and each replica's own.
+    pub fn offsets(&self) -> (i64, Vec<i64>) {
+        let offset = |server: &Proc, field| server.info("replication").int(field);
+        let replicas = self.replicas.iter().map(|r| offset(r, "slave_repl_offset")).collect();
+        (offset(&self.primary, "master_repl_offset"), replicas)
+    }
+}
+
+/// A running database: `shards[0].primary`, `shards[1].replicas[0]`.
+#[derive(Debug)]
+pub struct Shards {
+    shards: Vec<Shard>,
+}
+
+impl Shards {
+    /// The plan of a database of these servers: two shards, each a primary and a replica, no
+    /// append-only file.
+    pub fn of(server: &Server) -> Plan {
+        Plan {
+            server: server.clone(),
+            shards: 2,
+            replicas: 1,
+            aof: Aof::Off,
+            replica_aof: None,
+            lines: Vec::new(),
+        }
+    }
+
+    /// What `weir.upstream` is to be for this database.
+    pub fn upstream(&self) -> String {
+        let primaries: Vec<String> = self.iter().map(|shard| shard.primary.address()).collect();
+        format!("static://{}", primaries.join(","))
+    }
+
+    pub fn primary(&self, shard: usize) -> &Proc {
+        &self.shards[shard].primary
+    }
+
+    pub fn replica(&self, shard: usize, replica: usize) -> &Proc {
+        &self.shards[shard].replicas[replica]
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Shard> {
+        self.shards.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.shards.is_empty()
+    }
+
+    /// [`Shard::wait_online`] for all.
+    #[track_caller]
+    pub fn wait_online(&self) {
+        for shard in &self.shards {
+            shard.wait_online();
+        }
+    }
+}
+
+impl Index<usize> for Shards {
+    type Output = Shard;
+
+    fn index(&self, shard: usize) -> &Shard {
+        &self.shards[shard]
+    }
+}

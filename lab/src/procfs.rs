@@ -1,0 +1,86 @@
+//! What the kernel says about a process: memory, threads, descriptors, time.
+//!
+//! All by process id, so that they serve for a server, for nutcracker, and for ourselves. Each panics
+//! if there is no such process.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Bytes of memory that are in use now (resident set).
+pub fn resident_bytes(pid: i32) -> u64 {
+    status_kib(pid, "VmRSS:") * 1024
+}
+
+/// The most bytes of memory that were ever in use at once.
+pub fn resident_bytes_peak(pid: i32) -> u64 {
+    status_kib(pid, "VmHWM:") * 1024
+}
+
+/// The names of its threads.
+pub fn threads(pid: i32) -> Vec<String> {
+    let tasks = path(pid, "task");
+    let entries = fs::read_dir(&tasks).unwrap_or_else(|error| missing(pid, &error));
+    // A thread may end between the two reads.
+    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
+    entries.flatten().filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+}
+
+/// Its open descriptors: number, and what it stands for ("socket:[4711]", "/dev/null").
+pub fn descriptors(pid: i32) -> Vec<(i32, String)> {
+    let entries = fs::read_dir(path(pid, "fd")).unwrap_or_else(|error| missing(pid, &error));
+    let mut found: Vec<(i32, String)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((number, target.to_string_lossy().into_owned()))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Processor time that all its threads have used, those that ended included; in steps of the
+/// kernel's clock tick (10 ms).
+pub fn cpu_time(pid: i32) -> Duration {
+    let stat = fs::read_to_string(path(pid, "stat")).unwrap_or_else(|error| missing(pid, &error));
+    // The second field is the name in parentheses, and may hold spaces; after it come the fields
+    // from the third on. The 14th and 15th are user and system time.
+    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks: u64 =
+        rest.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    // SAFETY: no memory is passed.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
+    Duration::from_millis(ticks * 1000 / per_second)
+}
+
+fn status_kib(pid: i32, field: &str) -> u64 {
+    let status =
+        fs::read_to_string(path(pid, "status")).unwrap_or_else(|error| missing(pid, &error));
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or("0");
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+}
+
+fn path(pid: i32, file: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{file}"))
+}
+
+fn missing(pid: i32, error: &std::io::Error) -> ! {
+    panic!("process {pid} has gone: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_says_about_ourselves_is_plausible() {
+        let pid = std::process::id() as i32;
+        assert!(resident_bytes(pid) > 100_000);
+        assert!(resident_bytes_peak(pid) >= resident_bytes(pid) / 2);
+        assert!(!threads(pid).is_empty());
+        assert!(descriptors(pid).iter().any(|(number, _)| *number == 1));
+        assert!(cpu_time(pid) < Duration::from_secs(3600));
+    }
+}
