@@ -104,6 +104,11 @@ impl Host {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The endpoint's port alone.
+    pub fn endpoint_port(&self) -> u16 {
+        self.port
+    }
+
     /// A new connection to the endpoint. For one to the host itself: `host.host_client()`.
     ///
     /// # Panics

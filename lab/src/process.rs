@@ -220,7 +220,8 @@ impl Proc {
         self.folder.path().join(file)
     }
 
-    fn log_end(&self) -> String {
+    /// The last lines of its log, indented: enough to see why it ended.
+    pub fn log_end(&self) -> String {
         const LINES: usize = 40;
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -240,6 +241,11 @@ impl Info {
     /// The text of a field, or `None` if there is none of that name.
     pub fn get(&self, field: &str) -> Option<&str> {
         field_of(&self.0, field)
+    }
+
+    /// The server's own version, "8.0.6": Valkey calls itself a Redis as well, of some 7.2.
+    pub fn version(&self) -> &str {
+        self.get("valkey_version").or_else(|| self.get("redis_version")).unwrap_or("of no version")
     }
 
     /// The number in a field.
