@@ -1,5 +1,7 @@
 //! Every bound, named, with its reason and with what happens there.
 
+use std::time::Duration;
+
 // ------------------------------------------------------------------------------------ resp
 
 /// Bytes of an inline request, or of one header line. A stock server's own bound
@@ -39,3 +41,70 @@ pub const SESSION_SEATS_MAX: usize = 4096;
 
 /// Seats whose memory a session keeps when it has nothing outstanding.
 pub const SESSION_SEATS_KEPT: usize = 16;
+
+// ------------------------------------------------------------------------------------ acks
+
+/// Needs for more replicas than this share one class of rounds (`acks/class.rs`). It bounds the
+/// tracker connections that clients can make Weir open by asking for ever different numbers; beyond
+/// it a waiter may be held up by one that asks for more, until its deadline at the latest.
+pub const ACK_CLASS_REPLICAS_MAX: u8 = 9;
+
+/// Rounds of one class that may be out at a time, each on a tracker connection of its own. Two: one
+/// that stays until its replicas have caught up, and one that is started anew for who came since.
+pub const ACK_ROUNDS_PER_CLASS_MAX: usize = 2;
+
+/// A tracker connection that nobody needed for this long is closed. Opening one costs a round trip
+/// and a greeting, so a client that waits once a second must not pay that each time; a minute of
+/// keeping a few idle connections costs nothing.
+pub const ACK_TRACKER_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// After a tracker connection was lost, its class opens none for this long, so that a shard that
+/// refuses connections isn't asked in a busy loop.
+pub const ACK_REOPEN_DELAY: Duration = Duration::from_millis(20);
+
+/// After a shard refused a barrier for a reason that may pass (no memory, too few replicas), the
+/// class asks again after this. Short beside any deadline that people use, long beside a round.
+pub const ACK_REFUSED_DELAY: Duration = Duration::from_millis(50);
+
+/// How long an acknowledgement that was seen is told to who asks later. A replica may have left since,
+/// and a stock server would then count less; but a reply that was under way for this long would say the
+/// same, so an answer is never older than a slow network makes any answer.
+pub const ACK_KNOWN_AGE_MAX: Duration = Duration::from_millis(10);
+
+/// Replies that are kept to answer from, of a shard. Within [`ACK_KNOWN_AGE_MAX`] a busy shard gives a
+/// few dozen; one that was pushed out costs its waiter a round.
+pub const ACK_KNOWN_MAX: usize = 16;
+
+/// `WAIT 0` asks for the count as it stands. The barrier moved just now, so the replicas get this long
+/// to acknowledge it, or those that hold the client's write would be counted as not holding it.
+pub const ACK_STANDING_MAX: Duration = Duration::from_millis(10);
+
+/// A round isn't cut short before it is this old: replicas that are well acknowledge within it. The true
+/// value follows the time that the shard's rounds take (twice the last), between these bounds.
+pub const ACK_SETTLE_MIN: Duration = Duration::from_millis(2);
+/// See [`ACK_SETTLE_MIN`]. A replica on another continent answers within it.
+pub const ACK_SETTLE_MAX: Duration = Duration::from_millis(100);
+/// The bound that holds until a first round has been measured.
+pub const ACK_SETTLE_FIRST: Duration = Duration::from_millis(10);
+
+/// How long after its deadline (and what a round needs to settle) a waiter still waits for the shard to
+/// say the count; after it the answer is what is known, else 0.
+pub const ACK_GRACE: Duration = Duration::from_millis(100);
+
+/// A blocked `WAITAOF` is asked again after this long, then after twice as long, and so on: the first
+/// acknowledgement of a replica tells of the fsync before the write, and the next would come only with
+/// the replica's own cron, a second later.
+pub const ACK_REASK_FIRST: Duration = Duration::from_micros(500);
+/// Where the doubling of [`ACK_REASK_FIRST`] stops. An fsync that takes long (everysec, a slow disk)
+/// is then noticed at most this late, for 16 questions a second.
+pub const ACK_REASK_MAX: Duration = Duration::from_millis(64);
+
+/// Offset bounds remembered for each generation; when they are full, the older half is thinned.
+pub const ACK_BOUNDS_MAX: usize = 64;
+
+/// Generations back for which a mark can still be proven to have survived. An older one is lost, which is
+/// told to its client: four failovers between a client's write and its WAIT.
+pub const ACK_PAST_MAX: usize = 4;
+
+const _: () = assert!(6 * (ACK_CLASS_REPLICAS_MAX as usize + 1) <= 64, "classes fit a bit set");
+const _: () = assert!(ACK_BOUNDS_MAX >= 4, "thinning halves the older half");

@@ -1,0 +1,164 @@
+//! What a session remembers of its writes: for each shard that it wrote to, one mark.
+
+use super::history::Resolved;
+use super::shard::ShardAcks;
+use super::words::Mark;
+use crate::ids::ShardId;
+
+/// The marks of one session. Most write to one shard between two waits, or to a few: the first is kept in
+/// place, the others in a list that isn't there until it is needed.
+#[derive(Debug, Default)]
+pub struct SessionMarks {
+    first: Option<(ShardId, Trace)>,
+    others: Vec<(ShardId, Trace)>,
+}
+
+/// What is remembered of one shard.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trace {
+    /// The last write.
+    mark: Option<Mark>,
+    /// Whether a write before it may be lost, of which the client hasn't been told.
+    lost: bool,
+}
+
+impl SessionMarks {
+    /// The reply of a write is here: marks its shard.
+    ///
+    /// One mark stands for all writes before it, so a mark of an older generation is replaced only if
+    /// its writes are part of the new history; else their loss is kept, to be told.
+    pub fn wrote(&mut self, shard: ShardId, acks: &ShardAcks) {
+        let mark = acks.mark();
+        let trace = self.trace(shard);
+        if let Some(old) = trace.mark
+            && old.generation != mark.generation
+        {
+            trace.lost |= acks.resolve(old) == Resolved::Lost;
+        }
+        trace.mark = Some(mark);
+    }
+
+    /// A write was sent, and its connection died before the reply: nobody knows what became of it.
+    pub fn lost(&mut self, shard: ShardId) {
+        self.trace(shard).lost = true;
+    }
+
+    /// The first shard on which a write may be lost of which the client hasn't been told; it is forgotten
+    /// there, because the caller tells the client now. Each further one is told by a WAIT of its own, so
+    /// that every shard is named.
+    pub fn take_loss<'a>(
+        &mut self,
+        acks: impl Fn(ShardId) -> Option<&'a ShardAcks>,
+    ) -> Option<ShardId> {
+        let stale = |&(shard, trace): &(ShardId, Trace)| {
+            let resolved = trace.mark.zip(acks(shard)).map(|(mark, acks)| acks.resolve(mark));
+            trace.lost || resolved == Some(Resolved::Lost)
+        };
+        let (shard, _) = self.traces().find(|trace| stale(trace))?;
+        self.forget(shard);
+        Some(shard)
+    }
+
+    /// Forgets one shard: the client has been told that its writes there may be lost.
+    pub fn forget(&mut self, shard: ShardId) {
+        self.others.retain(|&(other, _)| other != shard);
+        if self.first.is_some_and(|(first, _)| first == shard) {
+            self.first = self.others.pop();
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.first = None;
+        self.others.clear();
+    }
+
+    /// Whether the session never wrote, or was told of the loss of all it wrote.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The shards written to, each with its mark, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (ShardId, Mark)> {
+        self.traces().filter_map(|(shard, trace)| Some((shard, trace.mark?)))
+    }
+
+    fn traces(&self) -> impl Iterator<Item = (ShardId, Trace)> {
+        self.first.iter().chain(&self.others).copied()
+    }
+
+    fn trace(&mut self, shard: ShardId) -> &mut Trace {
+        let (first, trace) = self.first.get_or_insert((shard, Trace::default()));
+        if *first == shard {
+            return trace;
+        }
+        let place = self.others.iter().position(|&(other, _)| other == shard);
+        let place = place.unwrap_or_else(|| {
+            self.others.push((shard, Trace::default()));
+            self.others.len() - 1
+        });
+        &mut self.others[place].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acks::{Generation, Proof, Seen};
+    use crate::ids::Time;
+
+    fn begin(acks: &mut ShardAcks, generation: u64, proof: Proof) {
+        let seen = Seen {
+            generation: Generation(generation),
+            offset: 100,
+            backlog_active: true,
+            aof_enabled: false,
+            cluster_enabled: false,
+            online: 1,
+        };
+        acks.new_generation(proof, &seen, Time::ZERO);
+        let number = acks.begin_report();
+        acks.report(number, &seen);
+    }
+
+    #[test]
+    fn a_loss_is_told_once_even_if_more_was_written_since() {
+        let (mut acks, mut marks) = (ShardAcks::new(), SessionMarks::default());
+        begin(&mut acks, 1, Proof::Nothing);
+        marks.wrote(ShardId(0), &acks);
+        begin(&mut acks, 2, Proof::Below(50));
+        marks.wrote(ShardId(0), &acks);
+        assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(0)));
+        assert!(marks.is_empty());
+        assert_eq!(marks.take_loss(|_| Some(&acks)), None);
+    }
+
+    #[test]
+    fn what_is_proven_is_no_loss() {
+        let (mut acks, mut marks) = (ShardAcks::new(), SessionMarks::default());
+        begin(&mut acks, 1, Proof::Nothing);
+        marks.wrote(ShardId(0), &acks);
+        let number = acks.begin_report();
+        acks.report(number, &Seen { offset: 120, ..acks.seen.unwrap() });
+        begin(&mut acks, 2, Proof::Below(121));
+        assert_eq!(marks.take_loss(|_| Some(&acks)), None);
+        marks.wrote(ShardId(0), &acks);
+        assert_eq!(marks.take_loss(|_| Some(&acks)), None);
+        assert_eq!(marks.iter().next(), Some((ShardId(0), acks.mark())));
+    }
+
+    #[test]
+    fn each_shard_is_told_by_itself() {
+        let (mut acks, mut marks) = (ShardAcks::new(), SessionMarks::default());
+        begin(&mut acks, 1, Proof::Nothing);
+        marks.wrote(ShardId(0), &acks);
+        marks.wrote(ShardId(1), &acks);
+        marks.wrote(ShardId(2), &acks);
+        marks.lost(ShardId(1));
+        marks.lost(ShardId(0));
+        assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(0)));
+        assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(1)));
+        assert_eq!(marks.take_loss(|_| Some(&acks)), None);
+        assert_eq!(marks.iter().map(|(shard, _)| shard).collect::<Vec<_>>(), [ShardId(2)]);
+    }
+}

@@ -1,0 +1,455 @@
+//! One shard's acknowledgements, as one engine keeps them: who comes in, what is told from outside.
+//!
+//! What happens to rounds is in `rounds.rs`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::class::Class;
+use super::history::{History, Resolved};
+use super::known::Known;
+use super::tracker::{State, Tracker};
+use super::waiters::{Place, Row, Waiter, Waiters};
+use super::words::{
+    Acked, Action, Answer, Counts, Denied, ErrorText, Generation, Mark, Need, Proof, RoundNumber,
+    Seen, TrackerId,
+};
+use crate::ids::{SessionId, Slab, Time};
+use crate::limits::{
+    ACK_GRACE, ACK_REOPEN_DELAY, ACK_ROUNDS_PER_CLASS_MAX, ACK_SETTLE_FIRST, ACK_SETTLE_MAX,
+    ACK_SETTLE_MIN, ACK_STANDING_MAX, ACK_TRACKER_IDLE_MAX,
+};
+
+/// The waiters and the rounds of one shard. The room's doc tells how they work.
+///
+/// Call order in an epoll turn: whatever happened (`wait`, `round_replied`, ..., `handle_timeout`), then
+/// `start_rounds` once, then `poll_action` until there is none, then `next_timeout`.
+#[derive(Debug)]
+pub struct ShardAcks {
+    pub(super) history: History,
+    /// The last INFO of the present generation.
+    pub(super) seen: Option<Seen>,
+    /// Whether the shard can be asked.
+    pub(super) reachable: bool,
+    next_round: RoundNumber,
+    pub(super) known: Known,
+    /// How long the last WAIT round took that wasn't cut short.
+    pub(super) lap: Option<Duration>,
+    pub(super) waiters: Waiters,
+    pub(super) classes: Box<[ClassRow]>,
+    /// The classes in whose queue somebody stands, a bit for each.
+    pub(super) queued: u64,
+    pub(super) trackers: Slab<TrackerId, Tracker>,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) counts: Counts,
+}
+
+/// What there is of a class: who waits for its next round, and its connections.
+#[derive(Debug, Default)]
+pub(super) struct ClassRow {
+    pub(super) queue: Row,
+    pub(super) trackers: [Option<TrackerId>; ACK_ROUNDS_PER_CLASS_MAX],
+    /// No connection is opened until then: the last one failed.
+    pub(super) open_after: Option<Time>,
+    /// Nothing is asked until then: the shard refused the last question.
+    pub(super) ask_after: Option<Time>,
+}
+
+impl Default for ShardAcks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ShardAcks {
+    /// Before the first connection: nobody can have written, and nothing can be asked.
+    pub fn new() -> Self {
+        let first = RoundNumber(1);
+        Self {
+            history: History::new(first),
+            seen: None,
+            reachable: false,
+            next_round: first,
+            known: Known::default(),
+            lap: None,
+            waiters: Waiters::default(),
+            classes: (0..Class::COUNT).map(|_| ClassRow::default()).collect(),
+            queued: 0,
+            trackers: Slab::default(),
+            actions: VecDeque::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    // ---- getters
+
+    /// The present generation.
+    pub fn generation(&self) -> Generation {
+        self.history.generation()
+    }
+
+    /// How many sessions wait.
+    pub fn waiters(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// Tracker connections, those being opened included.
+    pub fn trackers(&self) -> usize {
+        self.trackers.iter().count()
+    }
+
+    /// The counters.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What a session is to remember when the reply of a write has reached it: the present generation and
+    /// the next round, because only that one's barrier is sent after the reply. A reply that comes on a
+    /// connection of an older generation must not be marked (and can't be: those are closed first).
+    pub fn mark(&self) -> Mark {
+        Mark { generation: self.generation(), round: self.next_round }
+    }
+
+    /// What became of a mark.
+    pub fn resolve(&self, mark: Mark) -> Resolved {
+        self.history.resolve(mark)
+    }
+
+    /// When `handle_timeout` wants to be called, if nothing else happens before.
+    pub fn next_timeout(&self) -> Option<Time> {
+        let trackers = self.trackers.iter().filter_map(|(_, tracker)| match &tracker.state {
+            State::Opening => None,
+            State::Ready(since) => Some(*since + ACK_TRACKER_IDLE_MAX),
+            State::Out(round) => round.unblock_at,
+        });
+        trackers.chain(self.waiters.next_alarm()).chain(self.next_hold()).min()
+    }
+
+    /// The next thing to do, oldest first.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    // ---- commands: what sessions want
+
+    /// A session waits. `mark` is its last write here, or none if it never wrote on any shard; at
+    /// `deadline` it wants the count as it stands. The answer is an [`Action::Answer`], maybe at once.
+    pub fn wait(
+        &mut self,
+        session: SessionId,
+        need: Need,
+        mark: Option<Mark>,
+        deadline: Option<Time>,
+        now: Time,
+    ) {
+        self.counts.waits += 1;
+        let mark = match mark.map(|mark| self.resolve(mark)) {
+            Some(Resolved::Lost) => return self.answer(session, Err(Denied::Lost)),
+            Some(Resolved::Current(mark)) => Some(mark),
+            None => None,
+        };
+        let goal = self.goal(need, mark.is_some());
+        let known = mark.and_then(|mark| self.known.best(need.is_aof(), mark.round, now));
+        if let Some(acked) = known.filter(|acked| acked.meets(goal)) {
+            self.counts.known += 1;
+            return self.answer(session, Ok(acked));
+        }
+        let standing = now + ACK_STANDING_MAX;
+        let deadline = if mark.is_some() && need.least() == Acked::default() {
+            Some(deadline.map_or(standing, |deadline| deadline.min(standing)))
+        } else {
+            deadline
+        };
+        let class = Class::of(need, goal, mark.is_some(), self.online());
+        self.waiters.insert(session, Waiter::new(need, goal, mark, class));
+        self.waiters.set_alarm(session, deadline);
+        self.place(session, now);
+        self.invariants();
+    }
+
+    /// The session is gone, or was unblocked with an error: it waits no longer, and gets no answer.
+    pub fn cancel(&mut self, session: SessionId, now: Time) {
+        self.leave(session, now);
+        self.invariants();
+    }
+
+    /// `CLIENT UNBLOCK id TIMEOUT`: as if the deadline of the session were now.
+    pub fn unblock(&mut self, session: SessionId, now: Time) {
+        if self.waiters.get(session).is_some_and(|waiter| !waiter.expired) {
+            self.expire(session, now);
+        }
+        self.invariants();
+    }
+
+    // ---- handle_*: what the shard and the clock say
+
+    /// Takes the number of a poll: an INFO that is sent now, on any connection of this generation. A poll
+    /// is a round that nobody waits for; it tells up to where the writes before it lie.
+    pub fn begin_report(&mut self) -> RoundNumber {
+        self.take_number()
+    }
+
+    /// A poll's INFO is here, and shows the present generation: the shard can be asked.
+    pub fn report(&mut self, number: RoundNumber, seen: &Seen) {
+        if seen.generation != self.generation() {
+            return;
+        }
+        self.reachable = true;
+        self.learn(number, seen);
+        self.invariants();
+    }
+
+    /// The shard's history is another one, for the first time with the connection that showed `seen`. All
+    /// that is out is void; who waited for a write that isn't proven to be part of it is told so.
+    pub fn new_generation(&mut self, proof: Proof, seen: &Seen, now: Time) {
+        debug_assert!(seen.generation > self.generation(), "generations are counted upwards");
+        self.close_trackers();
+        self.known.clear();
+        self.lap = None;
+        self.history.begin(seen.generation, self.next_round, proof);
+        self.seen = Some(*seen);
+        self.reachable = true;
+        // A rare event, so a list of all who wait is allowed.
+        let sessions: Vec<SessionId> = self.waiters.sessions().collect();
+        for session in sessions {
+            self.dequeue(session);
+            let Some(waiter) = self.waiters.get_mut(session) else { continue };
+            match waiter.mark.map(|mark| self.history.resolve(mark)) {
+                Some(Resolved::Lost) => {
+                    self.waiters.remove(session);
+                    self.answer(session, Err(Denied::Lost));
+                    continue;
+                }
+                Some(Resolved::Current(mark)) => waiter.mark = Some(mark),
+                None => {}
+            }
+            self.aim(session);
+            self.place(session, now);
+        }
+        self.invariants();
+    }
+
+    /// The shard can't be reached. Who waits goes on waiting until the deadline, or for the shard to
+    /// come back: `report` if its history is the same, else `new_generation`.
+    pub fn down(&mut self, now: Time) {
+        self.reachable = false;
+        self.known.clear();
+        self.close_trackers();
+        let sessions: Vec<SessionId> = self.waiters.sessions().collect();
+        for session in sessions {
+            if self.waiters.get(session).is_some_and(|waiter| waiter.expired) {
+                self.give_up(session, now);
+            }
+        }
+        self.invariants();
+    }
+
+    /// A tracker connection is open, and its greeting showed the present generation.
+    pub fn tracker_ready(&mut self, tracker: TrackerId, now: Time) {
+        if let Some(tracker) = self.trackers.get_mut(tracker)
+            && matches!(tracker.state, State::Opening)
+        {
+            tracker.state = State::Ready(now);
+        }
+        self.invariants();
+    }
+
+    /// A tracker connection couldn't be opened, or died. Its round is asked again on another.
+    pub fn tracker_lost(&mut self, tracker: TrackerId, now: Time) {
+        if let Some(class) = self.drop_tracker(tracker) {
+            self.classes[class.index()].open_after = Some(now + ACK_REOPEN_DELAY);
+        }
+        self.invariants();
+    }
+
+    /// The shard answered the barrier of the round that is out with an error. The question behind it is
+    /// then about an offset of long ago, whatever its reply, and may be blocked for ever.
+    pub fn barrier_refused(&mut self, tracker: TrackerId, text: ErrorText, now: Time) {
+        if let Some(Tracker { state: State::Out(round), .. }) = self.trackers.get_mut(tracker) {
+            round.refused = Some(text);
+            self.press(tracker, now, now);
+        }
+        self.invariants();
+    }
+
+    /// The replies of a round's question and of the INFO behind it are here, and the INFO shows the
+    /// present generation. (If it shows another: `new_generation` instead, and no count is told.)
+    pub fn round_replied(
+        &mut self,
+        tracker: TrackerId,
+        outcome: Result<Acked, ErrorText>,
+        seen: &Seen,
+        now: Time,
+    ) {
+        if seen.generation == self.generation() {
+            self.replied(tracker, outcome, seen, now);
+        }
+        self.invariants();
+    }
+
+    /// The time that `next_timeout` told has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(session) = self.waiters.due(now) {
+            match self.waiters.get(session) {
+                Some(waiter) if waiter.expired => self.give_up(session, now),
+                _ => self.expire(session, now),
+            }
+        }
+        self.tick_trackers(now);
+        self.end_holds(now);
+        self.invariants();
+    }
+
+    /// The epoll turn is over: who queued in it goes into a round together, where one can be started.
+    pub fn start_rounds(&mut self, now: Time) {
+        if self.reachable && self.queued != 0 {
+            self.start_queued(now);
+            self.invariants();
+        }
+    }
+
+    // ---- inside
+
+    /// Replicas that were online when it was last looked.
+    pub(super) fn online(&self) -> i64 {
+        self.seen.map_or(0, |seen| seen.online)
+    }
+
+    pub(super) fn take_number(&mut self) -> RoundNumber {
+        let number = self.next_round;
+        self.next_round.0 += 1;
+        number
+    }
+
+    /// How much contents a waiter. Who wrote and asks for the count as it stands is content with all
+    /// there is, and gets what there is a moment later: the barrier that was sent for him is not
+    /// acknowledged yet by replicas that have his write.
+    fn goal(&self, need: Need, wrote: bool) -> Acked {
+        let least = need.least();
+        match self.seen {
+            Some(seen) if wrote && least == Acked::default() => {
+                Acked { local: i64::from(need.is_aof() && seen.aof_enabled), replicas: seen.online }
+            }
+            _ => least,
+        }
+    }
+
+    /// Finds the goal and the class of a waiter anew, by what is seen of the shard now.
+    pub(super) fn aim(&mut self, session: SessionId) {
+        let Some(waiter) = self.waiters.get(session) else { return };
+        let (need, wrote) = (waiter.need, waiter.mark.is_some());
+        let goal = self.goal(need, wrote);
+        let class = Class::of(need, goal, wrote, self.online());
+        if let Some(waiter) = self.waiters.get_mut(session) {
+            waiter.goal = goal;
+            waiter.class = class;
+        }
+    }
+
+    /// Takes in what an INFO said that was sent with, or as, round `number`.
+    pub(super) fn learn(&mut self, number: RoundNumber, seen: &Seen) {
+        if seen.online < self.online() {
+            self.known.clear();
+        }
+        self.history.note(number, seen.offset);
+        self.seen = Some(*seen);
+    }
+
+    /// How old a round is to be before it is cut short.
+    pub(super) fn settle(&self, class: Class) -> Duration {
+        if !class.wrote() {
+            return Duration::ZERO;
+        }
+        let twice = self.lap.map_or(ACK_SETTLE_FIRST, |lap| lap * 2);
+        twice.clamp(ACK_SETTLE_MIN, ACK_SETTLE_MAX)
+    }
+
+    /// The waiter's deadline has passed: the next settled count is its answer.
+    fn expire(&mut self, session: SessionId, now: Time) {
+        let Some(waiter) = self.waiters.get_mut(session) else { return };
+        waiter.expired = true;
+        let (place, class) = (waiter.place, waiter.class);
+        if !self.reachable {
+            return self.give_up(session, now);
+        }
+        let settle = self.settle(class);
+        self.waiters.set_alarm(session, Some(now + settle * 2 + ACK_GRACE));
+        if let Place::Round(tracker) = place {
+            let settled = self.out(tracker).map_or(now, |round| round.started + settle);
+            self.press(tracker, settled, now);
+        }
+    }
+
+    /// The shard doesn't say: the answer is what is known, else nothing, and never a guess above.
+    fn give_up(&mut self, session: SessionId, now: Time) {
+        let Some(waiter) = self.waiters.get(session) else { return };
+        let (aof, mark) = (waiter.need.is_aof(), waiter.mark);
+        let known = mark.and_then(|mark| self.known.best(aof, mark.round, now));
+        self.leave(session, now);
+        self.answer(session, Ok(known.unwrap_or_default()));
+    }
+
+    /// Takes a waiter out of its row, and out. A round that nobody waits for any more is ended, so that
+    /// its tracker is free.
+    fn leave(&mut self, session: SessionId, now: Time) {
+        let Some(place) = self.waiters.get(session).map(|waiter| waiter.place) else { return };
+        self.dequeue(session);
+        self.waiters.remove(session);
+        if let Place::Round(tracker) = place
+            && self.out(tracker).is_some_and(|round| round.members.is_empty())
+        {
+            self.press(tracker, now, now);
+        }
+    }
+
+    pub(super) fn answer(&mut self, session: SessionId, answer: Answer) {
+        self.counts.lost += u64::from(answer == Err(Denied::Lost));
+        self.actions.push_back(Action::Answer { session, answer });
+    }
+
+    /// When the first class in whose queue somebody stands may ask or connect again.
+    fn next_hold(&self) -> Option<Time> {
+        let held = self.classes.iter().filter(|row| !row.queue.is_empty());
+        let held = held.flat_map(|row| row.open_after.into_iter().chain(row.ask_after));
+        if self.queued == 0 { None } else { held.min() }
+    }
+
+    /// Ends the holds that are over.
+    fn end_holds(&mut self, now: Time) {
+        for row in &mut self.classes {
+            row.open_after = row.open_after.filter(|&after| after > now);
+            row.ask_after = row.ask_after.filter(|&after| after > now);
+        }
+    }
+
+    /// Checks what must hold between calls; nothing in a release build.
+    fn invariants(&self) {
+        #[cfg(debug_assertions)]
+        self.check();
+    }
+
+    #[cfg(debug_assertions)]
+    fn check(&self) {
+        let mut in_rows = 0;
+        let mut in_classes = 0;
+        for (index, row) in self.classes.iter().enumerate() {
+            in_rows += self.waiters.check_row(&row.queue, Place::Queue);
+            assert_eq!(self.queued >> index & 1 == 1, !row.queue.is_empty(), "queued is a summary");
+            in_classes += row.trackers.iter().flatten().count();
+        }
+        for (id, tracker) in self.trackers.iter() {
+            let row = &self.classes[tracker.class.index()];
+            assert!(row.trackers.contains(&Some(id)), "a tracker belongs to its class");
+            in_classes -= 1;
+            if let State::Out(round) = &tracker.state {
+                assert!(round.number < self.next_round, "a round's number was taken");
+                assert!(!round.members.is_empty() || round.unblock_at.is_some(), "nobody's round");
+                in_rows += self.waiters.check_row(&round.members, Place::Round(id));
+            }
+        }
+        assert_eq!(in_classes, 0, "a class knows no tracker that is gone");
+        self.waiters.check(in_rows);
+        assert!(self.reachable || self.trackers.is_empty(), "no tracker without a shard");
+    }
+}

@@ -1,0 +1,227 @@
+//! The words of this room, all plain values.
+
+use std::sync::Arc;
+
+use crate::ids::{SessionId, SlabId};
+
+/// One unbroken history of one primary: as long as its run id and its replication id stay the same.
+/// The engine counts them, per shard, from 1; generation 0 is before the first connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u64);
+
+/// The number of a question to a primary, from 1, never used again, also not in a later generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoundNumber(pub u64);
+
+/// What a session remembers of its last write on a shard: every round of this generation whose number
+/// is at least `round` had its barrier sent after the write's reply was here, so it covers the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// The history that the write is part of.
+    pub generation: Generation,
+    /// The first round that covers it.
+    pub round: RoundNumber,
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// `WAIT replicas timeout`. Zero and below: the count as it stands.
+    Wait {
+        /// How many replicas are to have the writes.
+        replicas: i64,
+    },
+    /// `WAITAOF local replicas timeout`. Zero twice: the counts as they stand.
+    WaitAof {
+        /// 1 if the primary itself is to have fsynced the writes, else 0.
+        local: i64,
+        /// How many replicas are to have fsynced the writes.
+        replicas: i64,
+    },
+}
+
+impl Need {
+    /// The numbers asked for; below zero is zero, as a stock server compares.
+    pub(crate) fn least(self) -> Acked {
+        match self {
+            Self::Wait { replicas } => Acked { local: 0, replicas: replicas.max(0) },
+            Self::WaitAof { local, replicas } => {
+                Acked { local: local.clamp(0, 1), replicas: replicas.max(0) }
+            }
+        }
+    }
+
+    /// Whether it is a WAITAOF.
+    pub(crate) fn is_aof(self) -> bool {
+        matches!(self, Self::WaitAof { .. })
+    }
+
+    /// The same question for other numbers.
+    pub(crate) fn with(self, goal: Acked) -> Self {
+        match self {
+            Self::Wait { .. } => Self::Wait { replicas: goal.replicas },
+            Self::WaitAof { .. } => Self::WaitAof { local: goal.local, replicas: goal.replicas },
+        }
+    }
+}
+
+/// How many have it. For a WAIT `local` means nothing and is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Acked {
+    /// 1 if the primary itself has fsynced it, else 0.
+    pub local: i64,
+    /// Replicas that have it (WAIT), or have fsynced it (WAITAOF).
+    pub replicas: i64,
+}
+
+impl Acked {
+    /// Whether each number is at least that of `goal`.
+    pub(crate) fn meets(self, goal: Self) -> bool {
+        self.local >= goal.local && self.replicas >= goal.replicas
+    }
+
+    /// Each number by itself, the smaller one.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self { local: self.local.min(other.local), replicas: self.replicas.min(other.replicas) }
+    }
+
+    /// Each number by itself, the larger one.
+    #[must_use]
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self { local: self.local.max(other.local), replicas: self.replicas.max(other.replicas) }
+    }
+}
+
+/// A shard's own error line, without `-` and line end, to be passed on as it is.
+pub type ErrorText = Arc<[u8]>;
+
+/// Why there is no number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The history that holds the writes has ended, and nothing proves that the new one has them.
+    Lost,
+    /// The shard answered with this error.
+    Error(ErrorText),
+}
+
+/// The answer of one shard, or of all of a session's shards together.
+pub type Answer = Result<Acked, Denied>;
+
+/// What moves a tracker connection's own replication offset past every write before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Barrier {
+    /// Nothing is sent before the question.
+    None,
+    /// `SPUBLISH <private channel> ""`: moves the offset wherever there is a backlog, outside of
+    /// cluster mode.
+    Spublish,
+    /// `FUNCTION RESTORE <empty payload>`: moves it wherever there is a backlog or an AOF. A write:
+    /// it can be refused.
+    FunctionRestore,
+}
+
+/// What an `INFO` of the primary said, as far as it concerns acknowledgements. The engine makes one
+/// only of an INFO whose run id, role and replication id are still those of `generation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The history that the INFO belongs to.
+    pub generation: Generation,
+    /// `master_repl_offset`: no write whose reply was here when the INFO was sent lies beyond it.
+    pub offset: u64,
+    /// `repl_backlog_active`.
+    pub backlog_active: bool,
+    /// `aof_enabled`.
+    pub aof_enabled: bool,
+    /// `cluster_enabled`.
+    pub cluster_enabled: bool,
+    /// Replicas in state `online`.
+    pub online: i64,
+}
+
+/// What a new history proves about the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: no write of the old history may be counted.
+    Nothing,
+    /// `master_replid2` is the old replication id, and this is `second_repl_offset`: every write that
+    /// ended below this offset is part of the new history.
+    Below(u64),
+}
+
+/// A tracker connection: one on which rounds, and nothing else, are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackerId {
+    index: u32,
+    tag: u32,
+}
+
+impl SlabId for TrackerId {
+    fn new(index: u32, tag: u32) -> Self {
+        Self { index, tag }
+    }
+    fn index(self) -> u32 {
+        self.index
+    }
+    fn tag(self) -> u32 {
+        self.tag
+    }
+}
+
+/// Something for the engine to do, from [`super::ShardAcks::poll_action`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a connection and greet it, INFO included; then `tracker_ready` if that INFO shows this
+    /// generation, else `tracker_lost` (and `new_generation`).
+    OpenTracker(TrackerId),
+    /// Close it; nothing more will be heard of it.
+    CloseTracker(TrackerId),
+    /// Send in one flush: the barrier, the question with timeout 0, then INFO. Then `barrier_refused`
+    /// if the barrier's reply is an error, and `round_replied` when the INFO is here.
+    Ask {
+        /// Where.
+        tracker: TrackerId,
+        /// What goes first.
+        barrier: Barrier,
+        /// `WAIT k 0` or `WAITAOF l k 0`.
+        ask: Need,
+    },
+    /// Send the question and INFO again, without a barrier: it is about the same offset. Then
+    /// `round_replied`.
+    AskAgain {
+        /// Where.
+        tracker: TrackerId,
+        /// `WAIT k 0` or `WAITAOF l k 0`.
+        ask: Need,
+    },
+    /// Send `CLIENT UNBLOCK <the tracker's client id> TIMEOUT` on another connection: the blocked
+    /// question returns the count as it stands. May be dropped: it is repeated until the reply is here.
+    Unblock {
+        /// Whose question.
+        tracker: TrackerId,
+    },
+    /// Tell the session what this shard says. It waits no longer.
+    Answer {
+        /// Who waited.
+        session: SessionId,
+        /// What for.
+        answer: Answer,
+    },
+}
+
+/// Counters, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Waiters that came.
+    pub waits: u64,
+    /// Of them, answered at once from what was known.
+    pub known: u64,
+    /// Questions with a barrier, or of clients that never wrote.
+    pub rounds: u64,
+    /// Questions asked again without a barrier.
+    pub asked_again: u64,
+    /// `CLIENT UNBLOCK` sent.
+    pub unblocks: u64,
+    /// Waiters told that their writes may be lost.
+    pub lost: u64,
+}
