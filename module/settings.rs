@@ -1,1 +1,442 @@
 //! One row per option.
+//!
+//! ```text
+//!            the rows below
+//!                  |
+//!      +-----------+------------+---------------------------+
+//!      v           v            v                           v
+//!  Settings   OPTIONS:      host/config.rs registers     README's table
+//!  (a plain   name, kind,   one module config per row    is checked row
+//!   struct)   bounds, help  and answers CONFIG GET/SET   by row by a test
+//! ```
+//!
+//! To add an option is to add a row here and to read the field where it matters. A [`Settings`] is
+//! a snapshot: whoever is given one keeps it until the next is sent, and a change by `CONFIG SET`
+//! reaches the workers as a new snapshot, never as a field that changes under their hands.
+//!
+//! What one option alone must satisfy is in its row. What several must satisfy together, and what a
+//! range can't say, is in [`Settings::check`]. The text of `upstream` is understood by
+//! `shards::Upstream`; here it is only a text.
+
+use std::time::Duration;
+
+/// What a number counts. It decides how a user may write it and how it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things: a port, threads, clients.
+    Count,
+    /// May be written as `64mb`.
+    Bytes,
+    Milliseconds,
+    Seconds,
+}
+
+/// What kind of value an option takes, and its default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text {
+        default: &'static str,
+    },
+    /// `min` and `max` are allowed themselves.
+    Number {
+        default: i64,
+        min: i64,
+        max: i64,
+        unit: Unit,
+    },
+}
+
+/// When an option may be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Only when the module is loaded: `CONFIG SET` is refused.
+    AtLoad,
+    /// At any time; it holds from the next event on.
+    Live,
+}
+
+/// Whether an option's value may be seen by whoever reads logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    Open,
+    /// The host keeps it out of its log and of SLOWLOG.
+    Secret,
+}
+
+/// One option, as a user meets it. The host puts `weir.` before the name.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionRow {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub change: Change,
+    pub secrecy: Secrecy,
+    help: &'static str,
+    load: fn(&Settings) -> Value,
+    store: fn(&mut Settings, &Value),
+}
+
+/// The value of an option, whatever its field's type is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Text(String),
+    /// In the unit of the option's row.
+    Number(i64),
+}
+
+/// Makes [`Settings`] and [`OPTIONS`] of the rows. The documentation of a field is the help of its
+/// option.
+macro_rules! options {
+    ($(
+        $(#[doc = $help:literal])+
+        $field:ident: $type:ty, $name:literal, $kind:expr, $change:ident, $secrecy:ident;
+    )*) => {
+        /// A snapshot of all options. [`Settings::default`] has every row's default.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Settings {
+            $($(#[doc = $help])+ pub $field: $type,)*
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($field: <$type as Field>::of(&default_value($kind), $kind),)* }
+            }
+        }
+
+        /// All options, in the order in which documentation lists them.
+        pub static OPTIONS: &[OptionRow] = &[$(
+            OptionRow {
+                name: $name,
+                kind: $kind,
+                change: Change::$change,
+                secrecy: Secrecy::$secrecy,
+                help: concat!($($help),+),
+                load: |settings| settings.$field.value($kind),
+                store: |settings, value| settings.$field = <$type as Field>::of(value, $kind),
+            },
+        )*];
+    };
+}
+
+/// A text option.
+const fn text(default: &'static str) -> Kind {
+    Kind::Text { default }
+}
+
+/// A numeric option; `min` and `max` are allowed themselves.
+const fn number(default: i64, min: i64, max: i64, unit: Unit) -> Kind {
+    Kind::Number { default, min, max, unit }
+}
+
+const MB: i64 = 1024 * 1024;
+const GB: i64 = 1024 * MB;
+/// Longer than any outage that a client would sit out.
+const HOUR_MS: i64 = 3_600_000;
+
+options! {
+    /// The shards behind the endpoint: `static://host:port,host:port,...`, one primary of each. The
+    /// 16384 hash slots are split evenly in that order.
+    upstream: String, "upstream", text(""), AtLoad, Open;
+    /// Addresses on which clients are served, separated by spaces.
+    bind: String, "bind", text("127.0.0.1"), AtLoad, Open;
+    /// The endpoint's TCP port. 0: no TCP.
+    port: u16, "port", number(6399, 0, 65_535, Unit::Count), AtLoad, Open;
+    /// Path of a Unix socket on which clients are served too. Empty: none.
+    unixsocket: String, "unixsocket", text(""), AtLoad, Open;
+    /// Worker threads. One serves several hundred thousand pipelined commands a second.
+    threads: u16, "threads", number(1, 1, 64, Unit::Count), AtLoad, Open;
+    /// The user as whom Weir itself logs in to the shards. Empty: the default user.
+    shard_user: String, "shard-user", text(""), Live, Open;
+    /// The password of `shard-user`. Empty: no login.
+    shard_password: String, "shard-password", text(""), Live, Secret;
+    /// Client connections that the endpoint serves at a time; one more is told so and closed.
+    maxclients: u32, "maxclients", number(10_000, 1, 1_000_000, Unit::Count), Live, Open;
+    /// A client that sends nothing for so long is closed, unless it waits for a reply. 0: never.
+    timeout: Duration, "timeout", number(0, 0, i32::MAX as i64, Unit::Seconds), Live, Open;
+    /// TCP keep-alive probes to clients and shards begin after so long in silence. 0: none.
+    tcp_keepalive: Duration, "tcp-keepalive", number(300, 0, 32_767, Unit::Seconds), Live, Open;
+    /// How long a connection to a shard may take to open before it counts as failed.
+    connect_timeout: Duration, "connect-timeout",
+        number(1_000, 1, HOUR_MS, Unit::Milliseconds), Live, Open;
+    /// How long a command that was not sent yet waits for its shard to come back before its client
+    /// gets an error. 0: no wait.
+    failover_timeout: Duration, "failover-timeout",
+        number(2_000, 0, HOUR_MS, Unit::Milliseconds), Live, Open;
+    /// A shard that owes Weir's own questions an answer for so long counts as dead: its connections
+    /// are closed and opened again.
+    shard_timeout: Duration, "shard-timeout",
+        number(15_000, 100, HOUR_MS, Unit::Milliseconds), Live, Open;
+    /// How often each primary is asked who its replicas are and how far they have come.
+    poll_interval: Duration, "poll-interval",
+        number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
+    /// How much of one request is held in memory where it can't be passed on as it arrives. A
+    /// larger one closes the connection with an error.
+    request_max: u64, "request-max", number(64 * MB, MB, GB, Unit::Bytes), Live, Open;
+    /// Replies that one client may leave unread before Weir stops to read its requests.
+    client_output_max: u64, "client-output-max",
+        number(16 * MB, 64 * 1024, GB, Unit::Bytes), Live, Open;
+    /// How much of one reply is held in memory while the replies before it are awaited. Beyond that
+    /// the shard's connection is not read until they have left.
+    reply_held_max: u64, "reply-held-max", number(64 * MB, MB, GB, Unit::Bytes), Live, Open;
+    /// A client that takes nothing of a reply, while others on the same shard connection queue
+    /// behind it, is closed after so long.
+    client_stall_timeout: Duration, "client-stall-timeout",
+        number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
+}
+
+/// How a field's type holds an option's value.
+trait Field {
+    /// `value` is of this kind and within its bounds.
+    fn of(value: &Value, kind: Kind) -> Self;
+    fn value(&self, kind: Kind) -> Value;
+}
+
+impl Field for String {
+    fn of(value: &Value, _: Kind) -> Self {
+        match value {
+            Value::Text(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+        }
+    }
+    fn value(&self, _: Kind) -> Value {
+        Value::Text(self.clone())
+    }
+}
+
+/// The number in `value` as `T`: its row's bounds fit in `T`, which a test proves for all rows.
+fn narrow<T: TryFrom<i64> + Default>(value: &Value) -> T {
+    match value {
+        Value::Number(number) => T::try_from(*number).unwrap_or_default(),
+        Value::Text(_) => T::default(),
+    }
+}
+
+macro_rules! number_field {
+    ($($type:ty),*) => {$(
+        impl Field for $type {
+            fn of(value: &Value, _: Kind) -> Self {
+                narrow(value)
+            }
+            fn value(&self, _: Kind) -> Value {
+                Value::Number(i64::try_from(*self).unwrap_or(i64::MAX))
+            }
+        }
+    )*};
+}
+number_field!(u16, u32, u64);
+
+impl Field for Duration {
+    fn of(value: &Value, kind: Kind) -> Self {
+        match kind {
+            Kind::Number { unit: Unit::Seconds, .. } => Self::from_secs(narrow(value)),
+            _ => Self::from_millis(narrow(value)),
+        }
+    }
+    fn value(&self, kind: Kind) -> Value {
+        let number = match kind {
+            Kind::Number { unit: Unit::Seconds, .. } => u128::from(self.as_secs()),
+            _ => self.as_millis(),
+        };
+        Value::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+fn default_value(kind: Kind) -> Value {
+    match kind {
+        Kind::Text { default } => Value::Text(default.to_owned()),
+        Kind::Number { default, .. } => Value::Number(default),
+    }
+}
+
+impl OptionRow {
+    /// The row of `name` (without `weir.`), in any case: the host's configs have no case either.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        OPTIONS.iter().find(|row| row.name.eq_ignore_ascii_case(name))
+    }
+
+    /// What the option does: sentences for a user, on one line.
+    pub fn help(&self) -> &'static str {
+        self.help.trim_start()
+    }
+
+    /// What the option is in `settings`.
+    pub fn get(&self, settings: &Settings) -> Value {
+        (self.load)(settings)
+    }
+
+    /// Sets the option in `settings`.
+    ///
+    /// # Errors
+    /// The value is of another kind or out of the row's bounds; the text says which, for a user.
+    /// `settings` is then as it was.
+    pub fn set(&self, settings: &mut Settings, value: &Value) -> Result<(), String> {
+        match (self.kind, value) {
+            (Kind::Text { .. }, Value::Text(text)) => {
+                if text.contains(['\0', '\r', '\n']) {
+                    return Err("must be one line, without a NUL".to_owned());
+                }
+            }
+            (Kind::Number { min, max, .. }, Value::Number(number)) => {
+                if !(min..=max).contains(number) {
+                    return Err(format!("must be between {min} and {max}"));
+                }
+            }
+            (Kind::Text { .. }, Value::Number(_)) => return Err("must be a text".to_owned()),
+            (Kind::Number { .. }, Value::Text(_)) => return Err("must be a number".to_owned()),
+        }
+        (self.store)(settings, value);
+        Ok(())
+    }
+}
+
+/// The longest path of a Unix socket, in bytes. Source: `sun_path` in `sys/un.h`, less its NUL.
+const UNIX_PATH_MAX: usize = 107;
+
+impl Settings {
+    /// The addresses of `bind`.
+    pub fn bind_addresses(&self) -> impl Iterator<Item = &str> {
+        self.bind.split_ascii_whitespace()
+    }
+
+    /// What options must satisfy together.
+    ///
+    /// # Errors
+    /// A sentence for the log or for who said `CONFIG SET`: which options, what is wrong, what to
+    /// do.
+    pub fn check(&self) -> Result<(), String> {
+        if self.upstream.trim().is_empty() {
+            return Err("weir.upstream is not set: say where the shards are, for example \
+                 weir.upstream static://10.0.0.1:6379,10.0.0.2:6379"
+                .to_owned());
+        }
+        if self.port == 0 && self.unixsocket.is_empty() {
+            return Err(
+                "weir.port is 0 and weir.unixsocket is empty: no client could connect; set \
+                        one of them"
+                    .to_owned(),
+            );
+        }
+        if self.port != 0 && self.bind_addresses().next().is_none() {
+            return Err("weir.bind is empty: name at least one address, or set weir.port to 0 to \
+                        serve on the Unix socket only"
+                .to_owned());
+        }
+        if self.unixsocket.len() > UNIX_PATH_MAX {
+            return Err(format!(
+                "weir.unixsocket is {} bytes long; the path of a Unix socket has at most \
+                 {UNIX_PATH_MAX}",
+                self.unixsocket.len()
+            ));
+        }
+        if !self.shard_user.is_empty() && self.shard_password.is_empty() {
+            return Err(
+                "weir.shard-user is set but weir.shard-password is not: a login takes both"
+                    .to_owned(),
+            );
+        }
+        if self.shard_timeout <= self.poll_interval {
+            return Err(format!(
+                "weir.shard-timeout ({} ms) must be longer than weir.poll-interval ({} ms), or a \
+                 healthy shard would count as dead",
+                self.shard_timeout.as_millis(),
+                self.poll_interval.as_millis()
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A setting that `check` accepts.
+    fn good() -> Settings {
+        Settings { upstream: "static://127.0.0.1:6379".to_owned(), ..Settings::default() }
+    }
+
+    #[test]
+    fn each_option_has_one_row() {
+        for (index, row) in OPTIONS.iter().enumerate() {
+            let again = OPTIONS[index + 1..].iter().any(|other| other.name == row.name);
+            assert!(!again, "two rows for {}", row.name);
+        }
+    }
+
+    #[test]
+    fn each_default_is_within_its_bounds_and_in_the_default_settings() {
+        let defaults = Settings::default();
+        for row in OPTIONS {
+            let default = default_value(row.kind);
+            assert_eq!(row.set(&mut defaults.clone(), &default), Ok(()), "{}", row.name);
+            assert_eq!(row.get(&defaults), default, "{}", row.name);
+            assert!(row.help().ends_with('.'), "{} has no sentence", row.name);
+        }
+    }
+
+    #[test]
+    fn each_bound_fits_in_its_field() {
+        for row in OPTIONS {
+            let Kind::Number { min, max, .. } = row.kind else { continue };
+            for edge in [min, max] {
+                let mut settings = Settings::default();
+                assert_eq!(row.set(&mut settings, &Value::Number(edge)), Ok(()));
+                assert_eq!(row.get(&settings), Value::Number(edge), "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_changes_nothing() {
+        for row in OPTIONS {
+            let Kind::Number { min, max, .. } = row.kind else { continue };
+            for beyond in [min - 1, max + 1] {
+                let mut settings = good();
+                let refusal = row.set(&mut settings, &Value::Number(beyond));
+                assert_eq!(refusal, Err(format!("must be between {min} and {max}")));
+                assert_eq!(settings, good());
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_or_of_two_lines_is_refused() {
+        let mut settings = good();
+        let row = OptionRow::find("PORT").expect("names have no case");
+        assert!(row.set(&mut settings, &Value::Text("x".to_owned())).is_err());
+        let row = OptionRow::find("bind").expect("a row");
+        assert!(row.set(&mut settings, &Value::Number(1)).is_err());
+        assert!(row.set(&mut settings, &Value::Text("a\nb".to_owned())).is_err());
+        assert_eq!(settings, good());
+    }
+
+    #[test]
+    fn units_reach_the_fields() {
+        let mut settings = Settings::default();
+        for (name, number) in [("timeout", 17), ("poll-interval", 17)] {
+            let row = OptionRow::find(name).expect("a row");
+            row.set(&mut settings, &Value::Number(number)).expect("within bounds");
+        }
+        assert_eq!(settings.timeout, Duration::from_secs(17));
+        assert_eq!(settings.poll_interval, Duration::from_millis(17));
+    }
+
+    #[test]
+    fn each_broken_combination_is_named() {
+        type BreakIt = fn(&mut Settings);
+        let cases: [(&str, BreakIt); 6] = [
+            ("weir.upstream", |s| s.upstream = " ".to_owned()),
+            ("weir.port", |s| s.port = 0),
+            ("weir.bind", |s| s.bind = "  ".to_owned()),
+            ("weir.unixsocket", |s| s.unixsocket = "x".repeat(108)),
+            ("weir.shard-user", |s| s.shard_user = "weir".to_owned()),
+            ("weir.shard-timeout", |s| s.poll_interval = s.shard_timeout),
+        ];
+        assert_eq!(good().check(), Ok(()));
+        for (option, break_it) in cases {
+            let mut settings = good();
+            break_it(&mut settings);
+            let text = settings.check().expect_err(option);
+            assert!(text.starts_with(option), "{text}");
+        }
+    }
+}
