@@ -1,0 +1,29 @@
+/* What Rust can't call soundly: the server's variadic functions.
+ *
+ * Each function here takes the server's own function as its first argument. So the shim needs no
+ * server to be linked, and the module's API table stays in one place, the crate redis-module.
+ *
+ * build.rs compiles weir_shim.c and makes the Rust declarations of this file. */
+
+#ifndef WEIR_SHIM_H
+#define WEIR_SHIM_H
+
+#include <stddef.h>
+
+typedef struct RedisModuleCtx RedisModuleCtx;
+typedef struct RedisModuleCallReply RedisModuleCallReply;
+
+typedef void (*weir_log_function)(RedisModuleCtx *ctx, const char *level, const char *format, ...);
+typedef RedisModuleCallReply *(*weir_call_function)(RedisModuleCtx *ctx, const char *command,
+                                                    const char *format, ...);
+
+/* Logs `length` bytes of `text` as they are: whatever looks like a format in them is only text.
+ * The server cuts a line after about a thousand bytes. `ctx` may be NULL. Any thread may call it. */
+void weir_log(weir_log_function log, RedisModuleCtx *ctx, const char *level, const char *text,
+              size_t length);
+
+/* Runs a command without arguments. An error is a reply like any other; NULL means that there is
+ * no such command. The caller frees the reply. Only on the main thread. */
+RedisModuleCallReply *weir_call(weir_call_function call, RedisModuleCtx *ctx, const char *command);
+
+#endif
