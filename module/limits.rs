@@ -108,3 +108,48 @@ pub const ACK_PAST_MAX: usize = 4;
 
 const _: () = assert!(6 * (ACK_CLASS_REPLICAS_MAX as usize + 1) <= 64, "classes fit a bit set");
 const _: () = assert!(ACK_BOUNDS_MAX >= 4, "thinning halves the older half");
+// ------------------------------------------------------------------------------------ os, worker
+
+/// Descriptor numbers that the table of `os/fds.rs` can hold. A descriptor beyond is refused as if the
+/// process had no more. 2^20 is what the kernel allows a process by default (`fs.nr_open`).
+pub const DESCRIPTOR_NUMBERS_MAX: usize = 1 << 20;
+
+const _: () = assert!(DESCRIPTOR_NUMBERS_MAX.is_power_of_two(), "the table is made of words");
+
+/// Descriptors that a worker may need for one shard: its pipelines, its control link and its
+/// trackers, each with a successor while one is replaced. A reserve, not a bound: it is what
+/// `maxclients` has to leave free.
+pub const DESCRIPTORS_PER_SHARD: usize = 32;
+
+/// Descriptors of a worker itself: epoll, bell, and sockets between two owners.
+pub const DESCRIPTORS_PER_WORKER: usize = 8;
+
+/// Bytes read from one connection in a turn. What is left is reported again by the next turn, after
+/// everybody else's share.
+pub const TURN_READ_BYTES: usize = 64 * 1024;
+
+/// Events taken from the kernel in a turn. The others come first in the next.
+pub const TURN_EVENTS_MAX: usize = 1024;
+
+/// Letters that a worker opens in a turn. The others wait for the next, which then doesn't sleep.
+pub const TURN_LETTERS_MAX: usize = 1024;
+
+/// Clients accepted in a turn from one listener, so that a storm of them doesn't hold up those who
+/// are served. The others wait in the kernel's queue.
+pub const TURN_ACCEPTS_MAX: usize = 256;
+
+/// Clients that may wait in the kernel to be accepted; cut to `net.core.somaxconn` by it. Beyond it
+/// the kernel drops their first packet, and they try again after a second.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// How long a listener rests when the process has no more descriptors. The clients wait in the
+/// kernel's queue.
+pub const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How long a client that is to be closed may take to accept what it is owed. Then it is closed
+/// without.
+pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
+
+/// How long a worker may take to stop. It needs a turn, so a second would be plenty; beyond this the
+/// thread is taken for lost, and is named to whoever wanted it to stop.
+pub const STOP_MAX: Duration = Duration::from_secs(5);
