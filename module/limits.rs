@@ -34,6 +34,13 @@ pub const REPLY_STREAM_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(REPLY_STREAM_BYTES < LINK_READ_BYTES);
 
+/// Bytes of commands that wait for a shard before the clients who send them are no longer served.
+/// They are again at half.
+pub const LINK_BACKLOG_HIGH: usize = 4 * 1024 * 1024;
+
+/// Replies that a link may owe before the clients who use it are no longer served.
+pub const LINK_OWED_HIGH: usize = 128 * 1024;
+
 // ------------------------------------------------------------------------------------ session
 
 /// Replies that one client may be owed. Beyond it the client is not read until half have left.
@@ -41,6 +48,20 @@ pub const SESSION_SEATS_MAX: usize = 4096;
 
 /// Seats whose memory a session keeps when it has nothing outstanding.
 pub const SESSION_SEATS_KEPT: usize = 16;
+
+/// Bytes read from a client at once: its share of a turn. Also how much of what it sends is held
+/// while it waits; beyond it the client is not read.
+pub const SESSION_READ_BYTES: usize = 32 * 1024;
+
+/// Bytes that wait for a client, or for replies before them, before its requests are no longer
+/// served. It is served again at half.
+pub const SESSION_OUTPUT_HIGH: usize = 1024 * 1024;
+
+/// Buffers up to this size are kept for the next session that needs one...
+pub const BUFFER_KEPT_BYTES: usize = 64 * 1024;
+
+/// ... and so many of them by each worker.
+pub const BUFFERS_KEPT: usize = 64;
 
 // ------------------------------------------------------------------------------------ acks
 
@@ -108,6 +129,7 @@ pub const ACK_PAST_MAX: usize = 4;
 
 const _: () = assert!(6 * (ACK_CLASS_REPLICAS_MAX as usize + 1) <= 64, "classes fit a bit set");
 const _: () = assert!(ACK_BOUNDS_MAX >= 4, "thinning halves the older half");
+
 // ------------------------------------------------------------------------------------ os, worker
 
 /// Descriptor numbers that the table of `os/fds.rs` can hold. A descriptor beyond is refused as if the
@@ -153,3 +175,37 @@ pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
 /// How long a worker may take to stop. It needs a turn, so a second would be plenty; beyond this the
 /// thread is taken for lost, and is named to whoever wanted it to stop.
 pub const STOP_MAX: Duration = Duration::from_secs(5);
+
+// ------------------------------------------------------------------------------------ engine
+
+/// How often sessions are looked through for idle ones and for those that hold up others.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Ids in one CLIENT KILL: more than anybody types, few enough to be looked through per session.
+pub const CLIENT_FILTER_IDS_MAX: usize = 1024;
+
+/// How long after a failure a link to a shard is opened again: soon enough for a shard that restarts
+/// to be back in service at once, seldom enough for a shard that refuses us to cost no CPU.
+pub const LINK_RETRY: Duration = Duration::from_millis(100);
+
+/// Links for large requests that are kept open, for each shard, while nobody uses them.
+pub const PINNED_IDLE_MAX: usize = 2;
+
+/// A request of at least so many bytes is forwarded as it arrives, on a link of its own, where its
+/// begin tells where it goes. Smaller ones are held and go with everybody's.
+pub const UPLOAD_BYTES_MIN: usize = 1024 * 1024;
+
+/// Bytes of a large request that wait for its shard before its client is no longer read.
+pub const UPLOAD_BACKLOG_HIGH: usize = 1024 * 1024;
+
+// ---------------------------------------------------------------------------------- routing
+
+/// Shards of one database. Redis's own advice ends at 1000 nodes of a cluster; beyond this number the
+/// upstream is refused. It bounds the parts of a split request, and keeps part numbers in 16 bits.
+pub const SHARDS_MAX: usize = 1024;
+
+const _: () = assert!(SHARDS_MAX < u16::MAX as usize);
+
+/// Commands and subcommands in one table. Stock servers have about 420, large modules some dozens
+/// each; beyond it the `COMMAND` reply is refused. It keeps a table's places in 16 bits.
+pub const COMMANDS_MAX: usize = 16_384;

@@ -10,6 +10,10 @@ pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same sl
 pub const SYNTAX: &str = "ERR syntax error";
 /// Source: redis `object.c`, `getLongLongFromObjectOrReply`.
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+/// WAITAOF's first argument. Source: redis `object.c`, `getRangeLongFromObjectOrReply`.
+pub const NOT_ZERO_OR_ONE: &str = "ERR value is out of range, value must between 0 and 1";
+/// Source: redis `object.c`, `getPositiveLongFromObjectOrReply`.
+pub const NOT_POSITIVE: &str = "ERR value is out of range, must be positive";
 /// Source: redis `timeout.c`, `getTimeoutFromObjectOrReply`.
 pub const TIMEOUT_NOT_AN_INTEGER: &str = "ERR timeout is not an integer or out of range";
 /// Source: redis `timeout.c`, `getTimeoutFromObjectOrReply`.
@@ -18,6 +22,25 @@ pub const TIMEOUT_OUT_OF_RANGE: &str = "ERR timeout is out of range";
 pub const TIMEOUT_NEGATIVE: &str = "ERR timeout is negative";
 /// Source: redis `networking.c`, `acceptCommonHandler`.
 pub const MAX_CLIENTS: &str = "ERR max number of clients reached";
+/// Source: redis `networking.c`, `helloCommand`.
+pub const NO_PROTO: &str = "NOPROTO unsupported protocol version";
+/// Source: redis `networking.c`, `helloCommand`.
+pub const PROTO_NOT_AN_INTEGER: &str = "ERR Protocol version is not an integer or out of range";
+/// Source: redis `networking.c`, `validateClientName`.
+pub const CLIENT_NAME: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+/// Source: redis `networking.c`, `clientUnblockCommand`.
+pub const UNBLOCK_REASON: &str = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
+/// Source: redis `networking.c`, `clientKillCommand`.
+pub const NO_SUCH_CLIENT: &str = "ERR No such client";
+/// Source: redis `networking.c`, `clientListCommand`.
+pub const INVALID_CLIENT_ID: &str = "ERR Invalid client ID";
+/// Source: redis `networking.c`, `clientKillCommand`.
+pub const CLIENT_ID_RANGE: &str = "ERR client-id should be greater than 0";
+/// Source: redis `networking.c`, `clientKillCommand`.
+pub const MAX_AGE_RANGE: &str = "ERR maxage should be greater than 0";
+/// Source: redis `networking.c`, `clientKillCommand`.
+pub const MAX_AGE_NOT_AN_INTEGER: &str = "ERR maxage is not an integer or out of range";
 /// Source: redis `blocked.c`, `unblockClientOnError` by `CLIENT UNBLOCK id ERROR`.
 pub const UNBLOCKED_BY_CLIENT: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
@@ -26,7 +49,68 @@ pub fn wrong_arity(full_name: &str) -> String {
     format!("ERR wrong number of arguments for '{full_name}' command")
 }
 
+/// Source: redis `networking.c`, `helloCommand`.
+pub fn hello_syntax(option: &str) -> String {
+    format!("ERR Syntax error in HELLO option '{option}'")
+}
+
 /// A command of a stock server that this endpoint doesn't serve.
 pub fn not_supported(full_name: &str) -> String {
     format!("ERR '{full_name}' is not supported by this endpoint")
 }
+
+/// A command left whole on a connection that then died. `IOERR` is the code of stock servers for a
+/// lost target (redis `cluster.c`, `migrateCommand`).
+pub fn unknown_outcome(shard: &str, why: &str) -> String {
+    format!(
+        "IOERR connection to {shard} was lost after this command had been sent, so its outcome is \
+         unknown ({why})"
+    )
+}
+
+/// A command left in part on a connection that then died.
+pub fn cut_off(shard: &str, why: &str) -> String {
+    format!(
+        "IOERR connection to {shard} was lost while this command was being sent, so it was not \
+         executed ({why})"
+    )
+}
+
+/// A command was not sent because its shard can't be reached. `CLUSTERDOWN` is the code of stock
+/// servers for a slot that nobody serves (redis `cluster.c`, `clusterRedirectClient`).
+pub fn shard_down(shard: &str, why: &str) -> String {
+    format!("CLUSTERDOWN {shard} is not available ({why}); the command was not sent")
+}
+
+/// WAIT or WAITAOF about writes whose history is gone.
+pub fn lost_history(shard: &str) -> String {
+    format!(
+        "UNBLOCKED {shard} has lost or changed its history since this client's last write there, so \
+         how many replicas hold it is unknown"
+    )
+}
+
+// ---------------------------------------------------------------------------------- routing
+
+/// Source: redis `db.c`, `selectCommand`.
+pub const DB_OUT_OF_RANGE: &str = "ERR DB index is out of range";
+/// Source: redis `cluster.c`, `clusterCommand`.
+pub const CLUSTER_DISABLED: &str = "ERR This instance has cluster support disabled";
+/// AUTH with one argument where no password is set. Source: redis `acl.c`, `authCommand`.
+pub const AUTH_WITHOUT_PASSWORD: &str = "ERR AUTH <password> called without any password \
+    configured for the default user. Are you sure your configuration is correct?";
+/// Source: redis `acl.c`, `addAuthErrReply`.
+pub const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+/// Source: redis `db.c`, `parseScanCursorOrReply`.
+pub const INVALID_CURSOR: &str = "ERR invalid cursor";
+/// Source: redis `sort.c`, `sortCommandGeneric`, in cluster mode.
+pub const SORT_BY_OTHER_SLOTS: &str = "ERR BY option of SORT denied in Cluster mode when keys \
+    formed by the pattern may be in different slots.";
+/// Source: redis `sort.c`, `sortCommandGeneric`, in cluster mode.
+pub const SORT_GET_OTHER_SLOTS: &str = "ERR GET option of SORT denied in Cluster mode when keys \
+    formed by the pattern may be in different slots.";
+/// Shards whose replies to one request don't fit together, as by different versions.
+pub const REPLIES_DONT_FIT: &str =
+    "ERR the shards' replies to this command do not fit together; ask each shard";
+/// A cursor of a shard that leaves no room for the shard's number.
+pub const CURSOR_TOO_LARGE: &str = "ERR a shard's cursor is too large to be passed on";

@@ -1,1 +1,184 @@
-//! Parts of a split request -> one reply.
+//! Parts -> one reply.
+//!
+//! ```text
+//!   MGET a b c     shard 0: *1 $B           order [1, 0, 1]
+//!                  shard 1: *2 $A $C        ---------------> *3 $A $B $C
+//!
+//!   DBSIZE         :3  :4  :5               Sum  ----------> :12
+//!   MSET ..        +OK  -OOM ..             AllSucceeded --> -OOM .. (from 1 of 2 shards; ..)
+//!   SCAN 7         *2 $12 *n ..             scan ----------> *2 $(12 * shards + shard) *n ..
+//! ```
+//!
+//! A reply is handled as the bytes that a shard sent: elements are copied as ranges, never taken apart
+//! into trees. So whatever a shard replies inside an element passes as it is, and merging allocates
+//! nothing once warm.
+//!
+//! An error from any shard is the reply (of several, that of the lowest shard), except where one
+//! success is enough. Replies that don't fit together, as by shards of different versions, are an
+//! error too; nothing is made up.
+
+mod frame;
+pub mod info;
+mod numbers;
+mod scan;
+
+pub use crate::command::{How, Merge};
+pub use scan::scan;
+
+use crate::command::is_data_setting;
+use crate::resp::write;
+use crate::text;
+use frame::{Elements, error_text, is_nil, string};
+
+/// Makes one reply of several. Its memory is reused.
+#[derive(Debug, Default)]
+pub struct Merger {
+    /// For each part: what of it has not been used yet.
+    cursors: Vec<usize>,
+}
+
+/// The parts are not what the rule needs.
+struct Misfit;
+
+impl Merger {
+    /// Appends the reply to a request whose parts got these replies, each one complete RESP2 frame, in
+    /// ascending order of shards. `order` is that of the plan, for [`How::ByKey`]: for each key, which
+    /// of the parts has it.
+    pub fn merge(&mut self, merge: Merge, order: &[u16], parts: &[&[u8]], out: &mut Vec<u8>) {
+        let begin = out.len();
+        let done = match merge.how {
+            How::OneSucceeded => one_succeeded(parts, out),
+            _ if any_error(merge, parts, out) => Ok(()),
+            How::AllSucceeded => first(parts, out),
+            How::Sum => self.fold(i64::saturating_add, parts, out),
+            How::Min => self.fold(i64::min, parts, out),
+            How::Max => self.fold(i64::max, parts, out),
+            How::And => self.fold(|a, b| i64::from(a != 0 && b != 0), parts, out),
+            How::Or => self.fold(|a, b| i64::from(a != 0 || b != 0), parts, out),
+            How::Concat => concat(parts, out),
+            How::ByKey => self.by_key(order, parts, out),
+            How::RandomKey => random_key(parts, out),
+            How::DataSettings => data_settings(parts, out),
+        };
+        if let Err(Misfit) = done {
+            out.truncate(begin);
+            write::error(out, text::REPLIES_DONT_FIT);
+        }
+    }
+
+    fn by_key(&mut self, order: &[u16], parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+        self.cursors.clear();
+        for part in parts {
+            self.cursors.push(Elements::of(part).ok_or(Misfit)?.offset());
+        }
+        write::array(out, order.len());
+        for &which in order {
+            let part = parts.get(usize::from(which)).ok_or(Misfit)?;
+            let cursor = &mut self.cursors[usize::from(which)];
+            let element = frame::at(part, *cursor).ok_or(Misfit)?;
+            out.extend_from_slice(element);
+            *cursor += element.len();
+        }
+        // A shard that sent more elements than it was asked for answered something else.
+        let used_up = parts.iter().zip(&self.cursors).all(|(part, &cursor)| part.len() == cursor);
+        if used_up { Ok(()) } else { Err(Misfit) }
+    }
+
+    fn fold(
+        &mut self,
+        fold: fn(i64, i64) -> i64,
+        parts: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Misfit> {
+        numbers::fold(&mut self.cursors, fold, parts, out).ok_or(Misfit)
+    }
+}
+
+/// Writes the error of the lowest shard that has one.
+fn any_error(merge: Merge, parts: &[&[u8]], out: &mut Vec<u8>) -> bool {
+    let mut errors = parts.iter().filter_map(|part| error_text(part));
+    let Some(error) = errors.next() else {
+        return false;
+    };
+    let failed = 1 + errors.count();
+    if merge.may_write && failed < parts.len() {
+        let mut told = error.to_vec();
+        let note = format!(" (from {failed} of {} shards; the others did it)", parts.len());
+        told.extend_from_slice(note.as_bytes());
+        write::error_bytes(out, &told);
+    } else {
+        write::error_bytes(out, error);
+    }
+    true
+}
+
+fn first(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+    out.extend_from_slice(parts.first().ok_or(Misfit)?);
+    Ok(())
+}
+
+/// The first success. If there is none: the first error that is more than the usual one of a shard
+/// that had nothing to do, since SCRIPT KILL asks all for a script that runs on one.
+fn one_succeeded(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+    let success = parts.iter().find(|part| error_text(part).is_none());
+    let busy = || {
+        let had_something =
+            |part: &&&[u8]| error_text(part).is_some_and(|t| !t.starts_with(b"NOTBUSY"));
+        parts.iter().find(had_something)
+    };
+    out.extend_from_slice(success.or_else(busy).or(parts.first()).ok_or(Misfit)?);
+    Ok(())
+}
+
+fn concat(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+    let mut count = 0;
+    for part in parts {
+        count += Elements::of(part).ok_or(Misfit)?.count();
+    }
+    write::array(out, count);
+    for elements in parts.iter().filter_map(|part| Elements::of(part)) {
+        out.extend_from_slice(elements.bytes());
+    }
+    Ok(())
+}
+
+/// Every shard has chosen a key at random, so what they chose together is as random: it decides whose
+/// key is taken. Shards count alike, however many keys they have.
+fn random_key(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+    let chosen = || parts.iter().filter(|part| !is_nil(part));
+    let bytes = chosen().flat_map(|part| part.iter());
+    // FNV-1a.
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, mix);
+    match chosen().count() as u64 {
+        0 => first(parts, out),
+        count => {
+            let which = usize::try_from((hash >> 32) % count).unwrap_or(0);
+            out.extend_from_slice(chosen().nth(which).ok_or(Misfit)?);
+            Ok(())
+        }
+    }
+}
+
+/// The first shard's settings, without those that are its own.
+fn data_settings(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+    let elements = parts.first().and_then(|part| Elements::of(part)).ok_or(Misfit)?;
+    let kept = |visit: &mut dyn FnMut(&[u8], &[u8])| -> Option<()> {
+        let mut rest = elements;
+        while let Some(name) = rest.next() {
+            let value = rest.next()?;
+            if is_data_setting(string(name)?) {
+                visit(name, value);
+            }
+        }
+        Some(())
+    };
+    let mut count = 0;
+    kept(&mut |_, _| count += 2).ok_or(Misfit)?;
+    write::array(out, count);
+    kept(&mut |name, value| {
+        out.extend_from_slice(name);
+        out.extend_from_slice(value);
+    })
+    .ok_or(Misfit)
+}

@@ -19,7 +19,7 @@ pub mod write;
 
 pub use buffer::{Intake, Outbox};
 pub use reply::{Scan, Scanner};
-pub use request::{Args, Parsed, Parser, ProtocolError, Request};
+pub use request::{Args, Follower, Parsed, Parser, ProtocolError, Request};
 pub use value::Value;
 
 /// A decimal number as Redis reads one in a RESP header: an optional minus, no plus, no leading

@@ -277,6 +277,92 @@ impl Parser {
     }
 }
 
+/// Follows the rest of a request whose begin a [`Parser`] has read, in constant space: for requests
+/// too large to be held.
+#[derive(Debug, Clone)]
+pub struct Follower {
+    /// Arguments that have not ended.
+    args_left: usize,
+    stage: Follow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follow {
+    Header,
+    Bulk(usize),
+    LineEnd,
+    End,
+}
+
+impl Parser {
+    /// Hands the unfinished request over: its first [`Parser::parsed`] bytes have been read, the
+    /// follower takes what comes behind them. None if it is not known yet how many arguments the
+    /// request has.
+    pub fn hand_over(&mut self) -> Option<Follower> {
+        let stage = match self.stage {
+            Stage::Start => return None,
+            Stage::Header => Follow::Header,
+            Stage::Bulk { len } => Follow::Bulk(len),
+        };
+        let follower = Follower { args_left: self.promised - self.args.len(), stage };
+        self.reset();
+        Some(follower)
+    }
+}
+
+impl Follower {
+    /// Whether the request has ended.
+    pub fn ended(&self) -> bool {
+        self.stage == Follow::End
+    }
+
+    /// How many of `bytes` belong to the request, as far as can be told; the rest must be shown
+    /// again with more behind it, unless the request has ended.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<usize, ProtocolError> {
+        let mut used = 0;
+        loop {
+            match self.stage {
+                Follow::End => return Ok(used),
+                Follow::Header => match bytes.get(used) {
+                    None => return Ok(used),
+                    Some(b'$') => match number(bytes, used + 1) {
+                        Line::Missing if bytes.len() - used > limits::INLINE_BYTES_MAX => {
+                            return Err(ProtocolError::TooBigBulkCount);
+                        }
+                        Line::Missing => return Ok(used),
+                        Line::Number(Some(len), next)
+                            if (0..=limits::BULK_BYTES_MAX).contains(&len) =>
+                        {
+                            used = next;
+                            self.stage = Follow::Bulk(usize::try_from(len).unwrap_or(usize::MAX));
+                        }
+                        Line::Number(..) => return Err(ProtocolError::InvalidBulkLength),
+                    },
+                    Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
+                },
+                Follow::Bulk(left) => {
+                    let here = left.min(bytes.len() - used);
+                    used += here;
+                    if here < left {
+                        self.stage = Follow::Bulk(left - here);
+                        return Ok(used);
+                    }
+                    self.stage = Follow::LineEnd;
+                }
+                Follow::LineEnd => match bytes.get(used..used + 2) {
+                    None => return Ok(used),
+                    Some(b"\r\n") => {
+                        used += 2;
+                        self.args_left -= 1;
+                        self.stage = if self.args_left == 0 { Follow::End } else { Follow::Header };
+                    }
+                    Some(_) => return Err(ProtocolError::ExpectedLineEnd),
+                },
+            }
+        }
+    }
+}
+
 /// The number in the line that begins at `from`, of which the end is `\r\n`.
 fn number(bytes: &[u8], from: usize) -> Line {
     let rest = &bytes[from..];
@@ -486,5 +572,27 @@ mod tests {
         assert_eq!(parser.args().len(), 2);
         assert_eq!(parser.open_bulk(), Some(1_000_000));
         assert_eq!(parser.parsed(), bytes.len() - 3);
+    }
+
+    #[test]
+    fn a_request_followed_in_any_chunks_ends_where_it_ends() {
+        let bytes = b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n$0\r\n\r\n*1\r\n";
+        let end = bytes.len() - 4;
+        for known in 5..end {
+            for chunk in 1..bytes.len() {
+                let mut parser = Parser::default();
+                if parser.parse(&bytes[..known]) != Parsed::NeedMore {
+                    continue;
+                }
+                let mut at = parser.parsed();
+                let Some(mut follower) = parser.hand_over() else { continue };
+                let mut filled = known;
+                while !follower.ended() {
+                    at += follower.follow(&bytes[at..filled]).unwrap();
+                    filled = (filled + chunk).min(bytes.len());
+                }
+                assert_eq!(at, end, "known {known}, chunk {chunk}");
+            }
+        }
     }
 }

@@ -1,3 +1,132 @@
 //! One client: its seats and its mode.
+//!
+//! ```text
+//!   bytes -> intake -> parser -> (request) ...              what it asks
+//!   out   <- seats  <- replies, in any order                what it gets
+//!   marks:  shard 0: round 17, shard 1: round 4             what its next WAIT is about
+//! ```
+//!
+//! A session is passive: the engine reads its requests and fills its seats. What it may do is in one
+//! [`Mode`]; whether its requests are read on is in its [`Holds`].
 
 pub mod seats;
+
+use crate::ids::Time;
+use crate::resp::{Intake, Outbox, Parser};
+
+pub use seats::{Gather, SeatNumber, Seats};
+
+/// Who a client is, as the socket tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address, `ip:port`, or the socket's path with `:0` behind it.
+    pub address: String,
+    /// The endpoint's address that it connected to.
+    pub local: String,
+    /// The descriptor's number.
+    pub fd: i32,
+}
+
+/// What a session does with its requests. `U` is the engine's state of a large request that is
+/// forwarded as it arrives, `W` what is to be done once all earlier replies are there.
+#[derive(Debug)]
+pub enum Mode<U, W> {
+    /// Reads and serves them.
+    Serving,
+    /// Reads no further until all seats but the last have left, then does this.
+    Draining(W),
+    /// Inside WAIT or WAITAOF: reads no further until it is answered.
+    Waiting,
+    /// Forwards one large request as it arrives.
+    Uploading(U),
+    /// Reads no more; closes when what it is owed has left.
+    Closing,
+}
+
+/// Why a session's requests are not read on for now. Each is set and cleared by its own cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// The client reads its replies too slowly.
+    pub output: bool,
+    /// It is owed too many replies.
+    pub seats: bool,
+    /// A shard takes its requests too slowly.
+    pub link: bool,
+}
+
+impl Holds {
+    /// Whether anything holds it.
+    pub fn any(self) -> bool {
+        self.output || self.seats || self.link
+    }
+}
+
+/// CLIENT REPLY.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Every request is answered.
+    #[default]
+    On,
+    /// None is.
+    Off,
+    /// The next one is not.
+    SkipNext,
+}
+
+/// What a client says of itself, and what is told of it by CLIENT LIST.
+#[derive(Debug, Default)]
+pub struct Profile {
+    /// CLIENT SETNAME.
+    pub name: String,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: String,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_version: String,
+    /// CLIENT NO-EVICT: said, though nothing of a client is ever evicted here.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH: said, as the shards' own clocks are shared.
+    pub no_touch: bool,
+}
+
+/// See the module's picture.
+#[derive(Debug)]
+pub struct Session<F, U, W, M, C> {
+    /// CLIENT ID: unique over all workers, never reused.
+    pub client: u64,
+    /// Who it is.
+    pub peer: Peer,
+    /// When it came.
+    pub since: Time,
+    /// When it last sent something.
+    pub active: Time,
+    /// What it says of itself.
+    pub profile: Profile,
+    /// Its last command.
+    pub last_command: Option<C>,
+    /// What it has sent and was not read; none while there is nothing.
+    pub intake: Option<Intake>,
+    /// Where its next request stands.
+    pub parser: Parser,
+    /// What it is owed.
+    pub seats: Seats<F>,
+    /// What is to be written to it.
+    pub out: Outbox,
+    /// What it does with its requests.
+    pub mode: Mode<U, W>,
+    /// Why they are not read on.
+    pub holds: Holds,
+    /// Whether its socket is being read.
+    pub reading: bool,
+    /// Whether it is in the list of sessions to be looked at.
+    pub touched: bool,
+    /// Whether links are not read because this client doesn't take its replies.
+    pub pausing: bool,
+    /// CLIENT REPLY.
+    pub reply: ReplyMode,
+    /// What it remembers of its writes.
+    pub marks: M,
+    /// When its output last moved, while there is some.
+    pub moved: Time,
+    /// Commands it sent.
+    pub commands: u64,
+}

@@ -161,6 +161,21 @@ impl<F> Seats<F> {
         self.invariants();
     }
 
+    /// A seat's reply will not come whole: `reply` stands for it, whatever is held of it. Not for a
+    /// seat that [`Seats::is_torn`].
+    pub fn replace(&mut self, number: SeatNumber, reply: &[u8], out: &mut Vec<u8>) {
+        debug_assert!(!self.is_torn(number));
+        if let Some(place) = number.checked_sub(self.front) {
+            if let Some(seat) = self.row.get_mut(place as usize) {
+                if let State::Held(held) = &mut seat.state {
+                    self.held_bytes -= held.len();
+                }
+                seat.state = State::Owed;
+            }
+        }
+        self.fill(number, reply, true, usize::MAX, out);
+    }
+
     /// Bytes of one part's reply have come; `last` if they end it. When every part has ended they
     /// are returned, to be made into the seat's reply and [`Seats::fill`]ed in.
     pub fn fill_part(
@@ -198,6 +213,24 @@ impl<F> Seats<F> {
         };
         self.held_bytes -= gather.parts.iter().map(Vec::len).sum::<usize>();
         Some(gather)
+    }
+
+    /// One part's reply will not come whole: `reply` stands for it, whatever has come of it.
+    pub fn replace_part(
+        &mut self,
+        number: SeatNumber,
+        part: usize,
+        reply: &[u8],
+    ) -> Option<Box<Gather<F>>> {
+        let place = number.checked_sub(self.front)?;
+        let seat = self.row.get_mut(place as usize)?;
+        let State::Gather(gather) = &mut seat.state else {
+            return None;
+        };
+        let come = gather.parts.get_mut(part)?;
+        self.held_bytes -= come.len();
+        come.clear();
+        self.fill_part(number, part, reply, true, usize::MAX)
     }
 
     /// Lets go of all complete replies at the front, and of what has come of the one behind them.
@@ -298,6 +331,28 @@ mod tests {
         assert_eq!(seats.held_bytes(), 0);
         seats.fill(a, b"merged", true, MAX, &mut out);
         assert_eq!(out, b"merged");
+    }
+
+    #[test]
+    fn a_held_reply_that_breaks_off_is_replaced() {
+        let (mut seats, mut out) = row();
+        let (a, b) = (seats.reserve(false), seats.reserve(false));
+        seats.fill(b, b"$9\r\nbegin", false, MAX, &mut out);
+        seats.replace(b, b"-ERR lost", &mut out);
+        seats.fill(a, b"A", true, MAX, &mut out);
+        assert_eq!(out, b"A-ERR lost");
+        assert_eq!(seats.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_part_that_breaks_off_is_replaced() {
+        let (mut seats, _) = row();
+        let a = seats.reserve_parts(2, (), false);
+        assert!(seats.fill_part(a, 0, b"begin", false, MAX).is_none());
+        assert!(seats.replace_part(a, 0, b"-ERR lost").is_none());
+        let gather = seats.fill_part(a, 1, b"1", true, MAX).unwrap();
+        assert_eq!(gather.parts, [b"-ERR lost".to_vec(), b"1".to_vec()]);
+        assert_eq!(seats.held_bytes(), 0);
     }
 
     #[test]

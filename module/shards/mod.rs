@@ -1,1 +1,22 @@
 //! Key -> hash slot -> shard.
+//!
+//! ```text
+//!   "{user7}.cart" --HashSlot::of--> 4711 --ShardMap--> ShardId(1) --shard()--> 127.0.0.1:7001, 5461-10922
+//! ```
+//!
+//! A key's slot is that of a Redis cluster: CRC16 over the key, or over its hash tag, modulo 16384.
+//! So data can be moved between a cluster and the shards of Weir key by key, and whatever a client
+//! library or a person knows of hash tags holds here. Which shard has which slots is an immutable
+//! [`ShardMap`]; a change of topology is a new map, never a changed one.
+//!
+//! A map comes from the text of the setting `weir.upstream`, see [`Upstream`].
+
+mod address;
+mod map;
+mod slot;
+mod upstream;
+
+pub use address::{Address, AddressError};
+pub use map::{MapError, Shard, ShardMap, SlotRange};
+pub use slot::HashSlot;
+pub use upstream::{Upstream, UpstreamError};

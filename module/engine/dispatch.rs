@@ -1,0 +1,228 @@
+//! A request goes its way: to one shard, to several, or to ourselves.
+
+use crate::command::Merge;
+use crate::ids::{SessionId, ShardId};
+use crate::limits;
+use crate::resp::{Intake, Parser, Request, write};
+use crate::route::{self, Plan, Scratch};
+use crate::session::SeatNumber;
+use crate::{merge, text};
+
+use super::link::Token;
+use super::{Engine, Mode, Then};
+
+/// How the replies of several shards become one.
+#[derive(Debug)]
+pub(super) enum Finish {
+    /// By the command's response policy. For each key, in the caller's order, which part has it.
+    Merge(Merge, Vec<u16>),
+    /// SCAN: the reply of one shard, whose cursor becomes one over all shards.
+    Scan(ShardId),
+    /// INFO.
+    Info,
+}
+
+impl Engine {
+    /// Serves a complete request of `len` bytes.
+    pub(super) fn dispatch(&mut self, id: SessionId, request: &Request<'_>, len: usize) {
+        self.stats().commands_processed.add(1);
+        // The plan borrows from the scratch, which can't be borrowed from the engine meanwhile.
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.carry_out(id, request, len, &mut scratch);
+        self.scratch = scratch;
+    }
+
+    fn carry_out(
+        &mut self,
+        id: SessionId,
+        request: &Request<'_>,
+        len: usize,
+        scratch: &mut Scratch,
+    ) {
+        let router = std::sync::Arc::clone(&self.router);
+        let plan = router.plan(request, scratch);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.commands += 1;
+        }
+        match plan {
+            Plan::One { shard, spec } => {
+                let mute = self.next_is_mute(id);
+                let Some(session) = self.sessions.get_mut(id) else {
+                    return;
+                };
+                let seat = session.seats.reserve(mute);
+                let token = Token::Reply { session: id, seat, writes: spec.may_write() };
+                self.send(shard, token, |out| out.extend_from_slice(&request.bytes[..len]));
+            }
+            Plan::Split { spec, parts, order, merge } => {
+                self.stats().commands_split.add(1);
+                let finish = Finish::Merge(merge, order.to_vec());
+                let Some(seat) = self.reserve_parts(id, parts.len(), finish) else {
+                    return;
+                };
+                let writes = spec.may_write();
+                for (part, (shard, args)) in (0u16..).zip(parts.iter()) {
+                    let token = Token::Part { session: id, seat, part, writes };
+                    self.send(shard, token, |out| route::write_part(out, request, args));
+                }
+            }
+            Plan::All { spec, merge } => {
+                self.fan_out(id, request, len, spec.may_write(), Finish::Merge(merge, Vec::new()));
+            }
+            Plan::Scan { shard, cursor, .. } => {
+                let Some(seat) = self.reserve_parts(id, 1, Finish::Scan(shard)) else {
+                    return;
+                };
+                let token = Token::Part { session: id, seat, part: 0, writes: false };
+                self.send(shard, token, |out| route::write_scan(out, request, cursor));
+            }
+            Plan::Local { local, .. } => self.serve_local(id, local, request),
+            Plan::Error(text) => {
+                self.stats().error_replies.add(1);
+                self.answer(id, |out| write::error_bytes(out, text));
+            }
+        }
+    }
+
+    /// Sends a request to every shard as it is.
+    pub(super) fn fan_out(
+        &mut self,
+        id: SessionId,
+        request: &Request<'_>,
+        len: usize,
+        writes: bool,
+        finish: Finish,
+    ) {
+        self.stats().commands_fanned_out.add(1);
+        let shards = self.shards.len();
+        let Some(seat) = self.reserve_parts(id, shards, finish) else {
+            return;
+        };
+        for (part, index) in (0u16..).zip(0..shards) {
+            let token = Token::Part { session: id, seat, part, writes };
+            let shard = self.shards[index].id;
+            self.send(shard, token, |out| out.extend_from_slice(&request.bytes[..len]));
+        }
+    }
+
+    fn reserve_parts(&mut self, id: SessionId, parts: usize, finish: Finish) -> Option<SeatNumber> {
+        let mute = self.next_is_mute(id);
+        let session = self.sessions.get_mut(id)?;
+        Some(session.seats.reserve_parts(parts, finish, mute))
+    }
+
+    /// All parts of a seat are there: makes them one reply.
+    pub(super) fn finish_parts(
+        &mut self,
+        id: SessionId,
+        seat: SeatNumber,
+        gather: crate::session::Gather<Finish>,
+    ) {
+        let parts: Vec<&[u8]> = gather.parts.iter().map(Vec::as_slice).collect();
+        let mut reply = self.memory.pop().unwrap_or_default();
+        reply.clear();
+        match &gather.finish {
+            Finish::Merge(merge, order) => self.merger.merge(*merge, order, &parts, &mut reply),
+            Finish::Scan(shard) => merge::scan(parts[0], *shard, self.shards.len(), &mut reply),
+            Finish::Info => self.merge_info(&parts, &mut reply),
+        }
+        self.fill_seat(id, seat, &reply);
+        self.memory.push(reply);
+    }
+
+    /// Sends a command to a shard, or keeps it for the shard to come back, or says that it can't.
+    fn send(&mut self, id: ShardId, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        let now = self.now;
+        let (Token::Reply { session, .. } | Token::Part { session, .. }) = token else {
+            return;
+        };
+        if let Some(link_id) = self.shared_link(id) {
+            self.stats().shards[id.index()].commands.add(1);
+            let Some(link) = self.links.get_mut(link_id) else {
+                return;
+            };
+            if link.pipeline.owed() == 0 {
+                link.silent_since = now;
+            }
+            link.pipeline.send(token, write);
+            if link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
+                || link.pipeline.owed() > limits::LINK_OWED_HIGH
+            {
+                link.holding.push(session);
+                self.hold_for_link(session);
+            }
+            if !link_is_flushing(&mut self.links, link_id) {
+                self.flushes.push(link_id);
+            }
+            return;
+        }
+        let patience = self.shards[id.index()].patience(&self.settings);
+        let shard = &mut self.shards[id.index()];
+        if now >= patience && !shard.is_up() {
+            let text = text::shard_down(&shard.name(), shard.why());
+            self.stats().commands_not_sent.add(1);
+            self.fail_command(token, &text);
+            return;
+        }
+        shard.parked_since.get_or_insert(now);
+        shard.parked.send(token, write);
+        if shard.parked.backlog() > limits::LINK_BACKLOG_HIGH {
+            shard.holding.push(session);
+            self.hold_for_link(session);
+        }
+        self.stats().commands_delayed.add(1);
+    }
+
+    pub(super) fn hold_for_link(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.holds.link = true;
+        }
+    }
+
+    // ---------------------------------------------------------------- large requests
+
+    /// A request is not complete. If it is large, it is forwarded as it arrives where its begin tells
+    /// where it goes; where not, it is held up to a bound. Returns whether it may be served on now.
+    pub(super) fn serve_large(
+        &mut self,
+        id: SessionId,
+        intake: &mut Intake,
+        parser: &mut Parser,
+    ) -> bool {
+        let known = parser.parsed() + parser.open_bulk().unwrap_or(0);
+        let size = known.max(intake.len());
+        if size < limits::UPLOAD_BYTES_MIN || parser.promised() == 0 {
+            return false;
+        }
+        let head = Request { bytes: intake.bytes(), args: parser.args() };
+        let planned = (!head.is_empty())
+            .then(|| self.router.plan_head(&head, parser.promised(), &mut self.scratch))
+            .flatten()
+            .map(|head| (head.shard, head.spec.may_write()));
+        if let Some((shard, writes)) = planned {
+            if let Some(session) = self.sessions.get_mut(id) {
+                // The parser's place is kept; the request is taken over once its turn has come.
+                session.mode = Mode::Draining(Then::Upload { shard, writes });
+            }
+            return false;
+        }
+        let bound = usize::try_from(self.settings.request_max).unwrap_or(usize::MAX);
+        if size <= bound.min(limits::REQUEST_BYTES_MAX) {
+            return false;
+        }
+        self.refuse_large(id, intake, parser, bound)
+    }
+}
+
+/// Marks a link as one to be flushed; returns whether it was already.
+fn link_is_flushing(links: &mut super::link::Links, id: crate::ids::LinkId) -> bool {
+    links.get_mut(id).is_none_or(|link| std::mem::replace(&mut link.flushing, true))
+}
+
+/// The text of an error for a request that is too large to be held.
+pub(super) fn too_large(bound: usize) -> String {
+    format!(
+        "ERR request is larger than {bound} bytes (weir.request-max) and of a kind that must be held \
+         whole; it was not executed"
+    )
+}

@@ -1,0 +1,122 @@
+//! Connections to shards: what each is for, and whose each reply is.
+
+use crate::ids::{LinkId, SessionId, ShardId, Time};
+use crate::pipeline::Pipeline;
+use crate::session::SeatNumber;
+
+/// What a link is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The commands of all clients.
+    Shared,
+    /// The large request of one client at a time.
+    Pinned,
+    /// Weir's own questions: who the replicas are, and unblocking a tracker.
+    Control,
+    /// Rounds; no client's data travels on it, so no WAIT ever holds up anybody.
+    Tracker(crate::acks::TrackerId),
+}
+
+/// Whose a reply is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token {
+    /// The whole reply of a client's command.
+    Reply {
+        /// Whose.
+        session: SessionId,
+        /// Which of its replies.
+        seat: SeatNumber,
+        /// The command may have moved the shard's replication offset.
+        writes: bool,
+    },
+    /// One part of it.
+    Part {
+        /// Whose.
+        session: SessionId,
+        /// Which of its replies.
+        seat: SeatNumber,
+        /// Which part.
+        part: u16,
+        /// The command may have moved the shard's replication offset.
+        writes: bool,
+    },
+    /// The engine's.
+    Own(Own),
+}
+
+/// What the engine itself has asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Own {
+    /// AUTH.
+    Login,
+    /// CLIENT SETNAME.
+    Named,
+    /// CLIENT ID.
+    Id,
+    /// INFO, as the last question of a greeting.
+    Greeting,
+    /// COMMAND.
+    Commands,
+    /// What moves a tracker's offset past all writes before it.
+    Barrier,
+    /// WAIT or WAITAOF on a tracker.
+    Acked,
+    /// INFO behind it.
+    RoundReport,
+    /// INFO on the control link.
+    Poll {
+        /// The poll's number among the rounds.
+        number: crate::acks::RoundNumber,
+    },
+    /// CLIENT UNBLOCK of a tracker.
+    Unblocked,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Which shard it goes to.
+    pub shard: ShardId,
+    /// What it is for.
+    pub role: Role,
+    /// What it carries.
+    pub pipeline: Pipeline<Token>,
+    /// The shard's own id of this connection, once known.
+    pub client_id: Option<i64>,
+    /// What the round that is out has brought so far.
+    pub round: RoundReplies,
+    /// Since when it owes a reply without having sent a byte.
+    pub silent_since: Time,
+    /// The session whose unread output stops it from being read.
+    pub paused_for: Option<SessionId>,
+    /// Sessions that are not read until its backlog has shrunk.
+    pub holding: Vec<SessionId>,
+    /// It is in the list of links to be flushed.
+    pub flushing: bool,
+}
+
+/// The replies of one round, as they come.
+#[derive(Debug, Default)]
+pub(super) struct RoundReplies {
+    /// The count, or the shard's error.
+    pub acked: Option<Result<crate::acks::Acked, crate::acks::ErrorText>>,
+}
+
+impl Link {
+    pub(super) fn new(shard: ShardId, role: Role, pipeline: Pipeline<Token>, now: Time) -> Self {
+        Self {
+            shard,
+            role,
+            pipeline,
+            client_id: None,
+            round: RoundReplies::default(),
+            silent_since: now,
+            paused_for: None,
+            holding: Vec::new(),
+            flushing: false,
+        }
+    }
+}
+
+/// What is to be remembered of a link in lists: its id and that it was ours.
+pub(super) type Links = crate::ids::Slab<LinkId, Link>;

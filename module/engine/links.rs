@@ -1,0 +1,479 @@
+//! Connections: opened, greeted, up, down; and what a change of history does to them.
+//!
+//! ```text
+//!   Connecting --control link greeted--> Up --control link lost--> Connecting --refused--> Down
+//!       ^                                                                                   |
+//!       +------------------------------------- retry ---------------------------------------+
+//! ```
+//!
+//! Every link says INFO as the last word of its greeting, so each is known to stand in one history
+//! of its primary. Whoever sees another history first, closes all other links of the shard: no reply
+//! of one history can be taken for one of the next.
+
+use std::sync::Arc;
+
+use crate::acks::{Generation, Proof, RoundNumber, Seen};
+use crate::command::{CommandTable, TableError};
+use crate::ids::{LinkId, ShardId};
+use crate::limits;
+use crate::pipeline::{Phase, Pipeline};
+use crate::resp::{Value, write};
+use crate::route::Router;
+use crate::stats::ShardState;
+use crate::topology::{Change, History, Report};
+
+use super::link::{Link, Own, Role, Token};
+use super::shard::State;
+use super::{Engine, Level, Output};
+
+/// The sections of INFO that tell who a primary is, and all that acknowledgements need to know.
+pub(super) const REPORT_INFO: &[&str] =
+    &["INFO", "server", "replication", "persistence", "cluster"];
+
+impl Engine {
+    // ---------------------------------------------------------------- opening
+
+    pub(super) fn open_link(
+        &mut self,
+        shard: ShardId,
+        role: Role,
+        pipeline: Pipeline<Token>,
+    ) -> LinkId {
+        let address = self.shards[shard.index()].address.clone();
+        let link = self.links.insert(Link::new(shard, role, pipeline, self.now));
+        let timeout = self.settings.connect_timeout;
+        self.outputs.push_back(Output::Connect { link, address, timeout });
+        link
+    }
+
+    /// The link that carries everybody's commands to a shard; opened when first needed. None if the
+    /// shard is not there.
+    pub(super) fn shared_link(&mut self, id: ShardId) -> Option<LinkId> {
+        let now = self.now;
+        let shard = &mut self.shards[id.index()];
+        if shard.shared.is_some() {
+            return shard.shared;
+        }
+        if !shard.is_up() || now < shard.shared_retry_at {
+            return None;
+        }
+        let parked = std::mem::take(&mut shard.parked);
+        let holding = std::mem::take(&mut shard.holding);
+        let link = self.open_link(id, Role::Shared, parked);
+        if let Some(opened) = self.links.get_mut(link) {
+            opened.holding = holding;
+        }
+        self.shards[id.index()].shared = Some(link);
+        self.stats().shards[id.index()].pipelines.add(1);
+        Some(link)
+    }
+
+    pub(super) fn link_opened(&mut self, id: LinkId) {
+        self.stats().shard_connects.add(1);
+        let settings = Arc::clone(&self.settings);
+        let now = self.now;
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        self.setup.stats.workers[usize::from(self.setup.worker.0)].shards[link.shard.index()]
+            .connects
+            .add(1);
+        link.silent_since = now;
+        let name = match link.role {
+            Role::Shared => "weir",
+            Role::Pinned => "weir-pinned",
+            Role::Control => "weir-control",
+            Role::Tracker(_) => "weir-tracker",
+        };
+        link.pipeline.opened(|out| {
+            let mut tokens = Vec::with_capacity(4);
+            let (user, password) = (&settings.shard_user, &settings.shard_password);
+            if !password.is_empty() {
+                if user.is_empty() {
+                    write::request(out, &["AUTH", password]);
+                } else {
+                    write::request(out, &["AUTH", user, password]);
+                }
+                tokens.push(Token::Own(Own::Login));
+            }
+            write::request(out, &["CLIENT", "SETNAME", name]);
+            tokens.push(Token::Own(Own::Named));
+            write::request(out, &["CLIENT", "ID"]);
+            tokens.push(Token::Own(Own::Id));
+            write::request(out, REPORT_INFO);
+            tokens.push(Token::Own(Own::Greeting));
+            tokens
+        });
+        self.flush_link(id);
+    }
+
+    pub(super) fn greeting_reply(&mut self, id: LinkId, own: Own, reply: &[u8]) {
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        let shard = link.shard;
+        match (own, Value::parse(reply)) {
+            (Own::Login, Some((Value::Error(text), _))) => {
+                let why = format!("it refuses our login: {}", String::from_utf8_lossy(&text));
+                self.reject_link(id, &why);
+            }
+            (Own::Id, Some((Value::Int(number), _))) => link.client_id = Some(number),
+            (Own::Greeting, Some((Value::Bulk(info), _))) => match Report::parse(&info) {
+                Ok(report) if report.loading => self.reject_link(id, "it is loading its data"),
+                Ok(report) => {
+                    if self.observe(shard, report, Some(id)) {
+                        self.greeted(id);
+                    }
+                }
+                Err(error) => self.reject_link(id, &format!("its INFO can't be read: {error}")),
+            },
+            (Own::Greeting, Some((Value::Error(text), _))) => {
+                let why = format!("it refuses INFO: {}", String::from_utf8_lossy(&text));
+                self.reject_link(id, &why);
+            }
+            (Own::Greeting, _) => self.reject_link(id, "its INFO is no text"),
+            _ => {}
+        }
+    }
+
+    fn greeted(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        let (shard, role) = (link.shard, link.role);
+        link.pipeline.greeted();
+        match role {
+            Role::Control => self.shard_up(shard, id),
+            Role::Shared => {
+                self.shards[shard.index()].parked_since = None;
+            }
+            Role::Tracker(tracker) => {
+                self.shards[shard.index()].acks.tracker_ready(tracker, self.now);
+            }
+            Role::Pinned => {}
+        }
+        self.flush_link(id);
+    }
+
+    fn shard_up(&mut self, id: ShardId, control: LinkId) {
+        let interval = self.settings.poll_interval;
+        let now = self.now;
+        let shard = &mut self.shards[id.index()];
+        let was = std::mem::replace(&mut shard.state, State::Up);
+        shard.poll_at = now + interval;
+        let first = !std::mem::replace(&mut shard.commands_known, true);
+        if let (true, Some(report)) = (was != State::Up, &shard.report) {
+            let line = format!(
+                "{} is up: version {}, {} replica(s) online, append-only file {}",
+                shard.name(),
+                report.version,
+                report.online(),
+                if report.aof_enabled { "on" } else { "off" }
+            );
+            self.log(Level::Notice, line);
+        }
+        self.stats().shards[id.index()].state.set(ShardState::Up as u64);
+        if first {
+            self.send_own(control, Own::Commands, |out| write::request(out, &["COMMAND"]));
+        }
+        self.ask_report(id, control);
+        self.shared_link(id);
+    }
+
+    pub(super) fn shard_commands(&mut self, id: LinkId, reply: &[u8]) {
+        let Some(link) = self.links.get(id) else {
+            return;
+        };
+        let name = self.shards[link.shard.index()].name();
+        if let Err(error) = self.learn_commands(reply) {
+            self.log(
+                Level::Warning,
+                format!(
+                    "{name}: its COMMAND can't be read ({error}); commands of modules that only it \
+                     has are unknown here"
+                ),
+            );
+        }
+    }
+
+    /// A shard's commands join those that are known: it may have modules that nobody else has.
+    fn learn_commands(&mut self, reply: &[u8]) -> Result<(), TableError> {
+        let theirs = CommandTable::from_reply(reply)?;
+        let mut table = CommandTable::clone(self.router.table());
+        if table.merge_in(&theirs)? > 0 {
+            self.router = Arc::new(Router::new(Arc::new(table), Arc::clone(&self.setup.map)));
+        }
+        Ok(())
+    }
+
+    // ---------------------------------------------------------------- failing
+
+    /// Closes a link that answered, but not as it must.
+    pub(super) fn reject_link(&mut self, id: LinkId, why: &str) {
+        self.outputs.push_back(Output::CloseLink { link: id });
+        self.link_failed(id, why);
+    }
+
+    /// A link is gone: tells everyone who was owed something on it.
+    pub(super) fn link_failed(&mut self, id: LinkId, reason: &str) {
+        let Some(mut link) = self.links.remove(id) else {
+            return;
+        };
+        let shard = link.shard;
+        self.stats().shard_disconnects.add(1);
+        self.stats().shards[shard.index()].disconnects.add(1);
+        let greeted = link.pipeline.is_ready();
+        for (token, fate) in link.pipeline.broken() {
+            self.broken_command(token, fate, shard, reason);
+        }
+        for session in std::mem::take(&mut link.holding) {
+            if let Some(held) = self.sessions.get_mut(session) {
+                held.holds.link = false;
+            }
+            self.touch(session);
+        }
+        match link.role {
+            Role::Shared => self.shared_failed(shard, link.pipeline, greeted, reason),
+            Role::Control => self.control_failed(shard, greeted, reason),
+            Role::Tracker(tracker) => {
+                let shard = &mut self.shards[shard.index()];
+                shard.trackers.retain(|(_, link)| *link != id);
+                shard.acks.tracker_lost(tracker, self.now);
+            }
+            Role::Pinned => {
+                self.shards[shard.index()].idle_pinned.retain(|link| *link != id);
+                self.pinned_failed(id);
+            }
+        }
+    }
+
+    fn shared_failed(&mut self, id: ShardId, unsent: Pipeline<Token>, greeted: bool, reason: &str) {
+        self.stats().shards[id.index()].pipelines.sub(1);
+        let now = self.now;
+        let shard = &mut self.shards[id.index()];
+        shard.shared = None;
+        shard.shared_retry_at = now + limits::LINK_RETRY;
+        if unsent.owed() > 0 {
+            shard.parked_since.get_or_insert(now);
+        }
+        shard.parked = unsent;
+        if shard.is_up() && !greeted {
+            let line = format!("{}: a connection for commands failed: {reason}", shard.name());
+            self.log(Level::Warning, line);
+        }
+    }
+
+    fn control_failed(&mut self, id: ShardId, greeted: bool, reason: &str) {
+        let now = self.now;
+        let shard = &mut self.shards[id.index()];
+        shard.control = None;
+        let state = if greeted && shard.is_up() {
+            // Perhaps only this connection was lost: try again before anybody is told otherwise.
+            shard.away_since = now;
+            shard.retry_at = now;
+            State::Connecting
+        } else {
+            shard.retry_at = now + limits::LINK_RETRY;
+            State::Down(reason.to_owned())
+        };
+        let patience = self.settings.failover_timeout;
+        let name = shard.name();
+        shard.acks.down(now);
+        let line = match (&shard.state, &state) {
+            (State::Up, _) => Some((
+                Level::Notice,
+                format!("{name}: Weir's own connection is lost ({reason}); connecting again"),
+            )),
+            (State::Down(before), State::Down(why)) if before == why => None,
+            (_, State::Down(why)) => Some((
+                Level::Warning,
+                format!(
+                    "{name} is down: {why}. Trying every {} ms; commands for it wait up to {} ms, \
+                     then get an error",
+                    limits::LINK_RETRY.as_millis(),
+                    patience.as_millis()
+                ),
+            )),
+            _ => None,
+        };
+        let word = match state {
+            State::Down(_) => ShardState::Down,
+            _ => ShardState::Connecting,
+        };
+        shard.state = state;
+        self.stats().shards[id.index()].state.set(word as u64);
+        if let Some((level, text)) = line {
+            self.log(level, text);
+        }
+    }
+
+    /// Closes all links of a shard but one.
+    fn close_links(&mut self, shard: ShardId, but: Option<LinkId>, why: &str) {
+        let doomed: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(id, link)| link.shard == shard && Some(*id) != but)
+            .map(|(id, _)| id)
+            .collect();
+        for id in doomed {
+            self.reject_link(id, why);
+        }
+    }
+
+    // ---------------------------------------------------------------- history
+
+    /// A primary has said who it is. Returns whether the link on which it said so may be used.
+    pub(super) fn observe(&mut self, id: ShardId, report: Report, via: Option<LinkId>) -> bool {
+        let shard = &mut self.shards[id.index()];
+        let change = match (&shard.history, History::of(&report)) {
+            (_, None) => Change::NotPrimary,
+            (None, Some(_)) => Change::NewHistory { proof: None },
+            (Some(history), Some(_)) => history.change(&report),
+        };
+        let history = History::of(&report);
+        shard.report = Some(report);
+        match change {
+            Change::SameHistory => true,
+            Change::NewHistory { proof } => {
+                let first = shard.generation == 0;
+                shard.history = history;
+                self.new_generation(id, proof.map_or(Proof::Nothing, Proof::Below), via);
+                if !first {
+                    let shard = &self.shards[id.index()];
+                    let line = format!(
+                        "{}: the primary has another history now (generation {}); connections are \
+                         opened anew, and who waits for writes that it can't prove to have gets \
+                         -UNBLOCKED",
+                        shard.name(),
+                        shard.generation
+                    );
+                    self.log(Level::Warning, line);
+                }
+                true
+            }
+            Change::NotPrimary => {
+                if shard.history.take().is_some() {
+                    // Nobody acknowledges the writes of a history that has no primary: who waits for
+                    // them is told at once, as a stock server tells who waits when it is demoted.
+                    self.new_generation(id, Proof::Nothing, via);
+                }
+                self.close_links(id, None, "it is a replica, not a primary");
+                false
+            }
+        }
+    }
+
+    fn new_generation(&mut self, id: ShardId, proof: Proof, via: Option<LinkId>) {
+        let now = self.now;
+        let shard = &mut self.shards[id.index()];
+        shard.generation += 1;
+        let generation = shard.generation;
+        if let Some(seen) = self.seen(id) {
+            let seen = Seen { generation: Generation(generation), ..seen };
+            self.shards[id.index()].acks.new_generation(proof, &seen, now);
+        }
+        self.stats().shards[id.index()].generation.set(generation);
+        if generation > 1 {
+            self.close_links(id, via, "the primary's history has changed");
+        }
+    }
+
+    // ---------------------------------------------------------------- our own questions
+
+    pub(super) fn send_own(&mut self, id: LinkId, own: Own, write: impl FnOnce(&mut Vec<u8>)) {
+        let now = self.now;
+        if let Some(link) = self.links.get_mut(id) {
+            if link.pipeline.owed() == 0 {
+                link.silent_since = now;
+            }
+            link.pipeline.send(Token::Own(own), write);
+        }
+        self.flush_link(id);
+    }
+
+    pub(super) fn shard_timer(&mut self, index: usize) {
+        let now = self.now;
+        let shard = &mut self.shards[index];
+        let id = shard.id;
+        match shard.control {
+            None if now >= shard.retry_at => {
+                let link = self.open_link(id, Role::Control, Pipeline::default());
+                self.shards[index].control = Some(link);
+            }
+            Some(control) if shard.is_up() && now >= shard.poll_at => {
+                shard.poll_at = now + self.settings.poll_interval;
+                self.poll(id, control);
+            }
+            _ => {}
+        }
+        let shard = &self.shards[index];
+        if shard.parked.owed() > 0 {
+            self.shared_link(id);
+        }
+        let shard = &mut self.shards[index];
+        let patience = self.settings.failover_timeout;
+        if shard.shared.is_none() && shard.parked_since.is_some_and(|at| now >= at + patience) {
+            shard.parked_since = None;
+            let text = crate::text::shard_down(&shard.name(), shard.why());
+            let tokens = shard.parked.drop_unsent();
+            let held = std::mem::take(&mut shard.holding);
+            self.stats().commands_not_sent.add(tokens.len() as u64);
+            for token in tokens {
+                self.fail_command(token, &text);
+            }
+            for session in held {
+                if let Some(held) = self.sessions.get_mut(session) {
+                    held.holds.link = false;
+                }
+                self.touch(session);
+            }
+        }
+        self.shards[index].acks.handle_timeout(now);
+    }
+
+    /// Asks a primary how it is; or, if it owes an answer for too long, gives it up.
+    fn poll(&mut self, id: ShardId, control: LinkId) {
+        if let Some(since) = self.silence(control) {
+            let patience = self.settings.shard_timeout;
+            if self.now.since(since) >= patience {
+                let why = format!("it has not answered for {} ms", patience.as_millis());
+                self.close_links(id, None, &why);
+            }
+            return;
+        }
+        self.ask_report(id, control);
+    }
+
+    fn ask_report(&mut self, id: ShardId, control: LinkId) {
+        let number = self.shards[id.index()].acks.begin_report();
+        self.send_own(control, Own::Poll { number }, |out| write::request(out, REPORT_INFO));
+    }
+
+    pub(super) fn poll_reply(&mut self, id: LinkId, number: RoundNumber, reply: &[u8]) {
+        let Some(link) = self.links.get(id) else {
+            return;
+        };
+        let shard = link.shard;
+        let report = match Value::parse(reply) {
+            Some((Value::Bulk(info), _)) => Report::parse(&info).ok(),
+            _ => None,
+        };
+        let Some(report) = report else {
+            self.reject_link(id, "its INFO can't be read");
+            return;
+        };
+        if self.observe(shard, report, Some(id)) {
+            self.tell_acks(shard, number);
+        }
+    }
+
+    /// Closes an idle link of ours.
+    pub(super) fn drop_link(&mut self, id: LinkId) {
+        debug_assert!(self.links.get(id).is_none_or(|link| link.pipeline.phase() != Phase::Ready
+            || link.pipeline.owed() == 0
+            || matches!(link.role, Role::Tracker(_))));
+        if self.links.remove(id).is_some() {
+            self.outputs.push_back(Output::CloseLink { link: id });
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A link's bytes become replies, each for the seat that its token names.
+
+use crate::ids::{LinkId, SessionId, ShardId, Time};
+use crate::pipeline::Fate;
+use crate::resp::write;
+use crate::text;
+
+use super::link::{Own, Role, Token};
+use super::serve::out_of;
+use super::{Engine, Level, Output};
+
+impl Engine {
+    pub(super) fn link_read(&mut self, id: LinkId, bytes: usize) {
+        self.stats().shard_net_input_bytes.add(bytes as u64);
+        let now = self.now;
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        link.silent_since = now;
+        link.pipeline.filled(bytes);
+        self.read_replies(id);
+    }
+
+    pub(super) fn link_wrote(&mut self, id: LinkId, bytes: usize) {
+        self.stats().shard_net_output_bytes.add(bytes as u64);
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        link.pipeline.wrote(bytes);
+        if link.pipeline.backlog() <= crate::limits::LINK_BACKLOG_HIGH / 2 {
+            self.release_held(id);
+        }
+    }
+
+    /// Lets the sessions go on that a link's backlog had stopped.
+    pub(super) fn release_held(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        for session in std::mem::take(&mut link.holding) {
+            if let Some(held) = self.sessions.get_mut(session) {
+                held.holds.link = false;
+            }
+            self.touch(session);
+        }
+    }
+
+    /// Hands out the replies that a link has brought, until there is none, or the client whose
+    /// reply is next has no room for it.
+    pub(super) fn read_replies(&mut self, id: LinkId) {
+        let held_max = self.reply_held_max();
+        let output_max = usize::try_from(self.settings.client_output_max).unwrap_or(usize::MAX);
+        loop {
+            let Some(link) = self.links.get_mut(id) else {
+                return;
+            };
+            if link.paused_for.is_some() {
+                return;
+            }
+            let piece = match link.pipeline.next_piece() {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return,
+                Err(_) => {
+                    self.stats().shard_protocol_errors.add(1);
+                    self.outputs.push_back(Output::CloseLink { link: id });
+                    self.link_failed(id, "it sent what is no reply, or one that nobody asked for");
+                    return;
+                }
+            };
+            let shard = link.shard;
+            let bytes = link.pipeline.bytes(&piece);
+            match piece.token {
+                Token::Reply { session, seat, writes } => {
+                    if let Some(to) = self.sessions.get_mut(session) {
+                        let out = out_of(&mut to.out, &mut self.memory);
+                        to.seats.fill(seat, bytes, piece.last, held_max, out);
+                        if to.out.len() > output_max && !piece.last {
+                            link.paused_for = Some(session);
+                            to.pausing = true;
+                            self.outputs.push_back(Output::ReadLink { link: id, on: false });
+                        }
+                        if piece.last && writes {
+                            to.marks.wrote(shard, &self.shards[shard.index()].acks);
+                        }
+                        if !to.touched {
+                            to.touched = true;
+                            self.touched.push(session);
+                        }
+                    }
+                    link.pipeline.done(&piece);
+                    if piece.last && link.role == Role::Pinned {
+                        self.pinned_replied(id);
+                    }
+                }
+                Token::Part { session, seat, part, writes } => {
+                    let gathered = self.sessions.get_mut(session).and_then(|to| {
+                        if piece.last && writes {
+                            to.marks.wrote(shard, &self.shards[shard.index()].acks);
+                        }
+                        to.seats.fill_part(seat, part.into(), bytes, piece.last, held_max)
+                    });
+                    link.pipeline.done(&piece);
+                    if let Some(gather) = gathered {
+                        self.finish_parts(session, seat, *gather);
+                    }
+                }
+                Token::Own(own) => {
+                    if !piece.last {
+                        // No answer to a question of ours is so large.
+                        link.pipeline.done(&piece);
+                        self.outputs.push_back(Output::CloseLink { link: id });
+                        self.link_failed(id, "its answer to a question of Weir's is too large");
+                        return;
+                    }
+                    let reply = bytes.to_vec();
+                    link.pipeline.done(&piece);
+                    self.own_reply(id, own, &reply);
+                }
+            }
+        }
+    }
+
+    /// A session has room again, or is gone: the links that it had stopped are read on.
+    pub(super) fn unpause_links(&mut self, session: SessionId) {
+        let paused: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.paused_for == Some(session))
+            .map(|(id, _)| id)
+            .collect();
+        for id in paused {
+            if let Some(link) = self.links.get_mut(id) {
+                link.paused_for = None;
+            }
+            self.outputs.push_back(Output::ReadLink { link: id, on: true });
+            self.read_replies(id);
+        }
+    }
+
+    /// Tells the owner of a command, whose connection died, what may be said of it.
+    pub(super) fn broken_command(&mut self, token: Token, fate: Fate, shard: ShardId, why: &str) {
+        let name = self.shards[shard.index()].name();
+        let text = match fate {
+            Fate::Unknown => text::unknown_outcome(&name, why),
+            Fate::Unfinished => text::cut_off(&name, why),
+        };
+        let (Token::Reply { session, writes, .. } | Token::Part { session, writes, .. }) = token
+        else {
+            return;
+        };
+        if fate == Fate::Unknown {
+            self.stats().commands_unknown_outcome.add(1);
+            if let (true, Some(session)) = (writes, self.sessions.get_mut(session)) {
+                // It may have been executed and lost since: no WAIT may count it as held.
+                session.marks.lost(shard);
+            }
+        }
+        self.fail_command(token, &text);
+    }
+
+    /// Answers a command with an error in the shard's stead.
+    pub(super) fn fail_command(&mut self, token: Token, text: &str) {
+        self.stats().error_replies.add(1);
+        let mut reply = Vec::new();
+        write::error(&mut reply, text);
+        match token {
+            Token::Reply { session, seat, .. } => {
+                let Some(to) = self.sessions.get_mut(session) else {
+                    return;
+                };
+                if to.seats.is_torn(seat) {
+                    let line = format!(
+                        "client {} ({}) has got the begin of a reply whose end is lost with its \
+                         shard: closed",
+                        to.client, to.peer.address
+                    );
+                    self.log(Level::Warning, line);
+                    self.close_session(session, false);
+                    return;
+                }
+                to.seats.replace(seat, &reply, to.out.end());
+                self.touch(session);
+            }
+            Token::Part { session, seat, part, .. } => {
+                let gathered = self
+                    .sessions
+                    .get_mut(session)
+                    .and_then(|to| to.seats.replace_part(seat, part.into(), &reply));
+                if let Some(gather) = gathered {
+                    self.finish_parts(session, seat, *gather);
+                }
+            }
+            Token::Own(_) => {}
+        }
+    }
+
+    fn own_reply(&mut self, id: LinkId, own: Own, reply: &[u8]) {
+        match own {
+            Own::Login | Own::Named | Own::Id | Own::Greeting => {
+                self.greeting_reply(id, own, reply);
+            }
+            Own::Commands => self.shard_commands(id, reply),
+            Own::Barrier | Own::Acked | Own::RoundReport => self.round_reply(id, own, reply),
+            Own::Poll { number } => self.poll_reply(id, number, reply),
+            Own::Unblocked => {}
+        }
+    }
+
+    /// How long ago the link began to owe us something without a byte since; none if it owes nothing.
+    pub(super) fn silence(&self, id: LinkId) -> Option<Time> {
+        let link = self.links.get(id)?;
+        (link.pipeline.owed() > 0).then_some(link.silent_since)
+    }
+}

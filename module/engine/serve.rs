@@ -1,0 +1,394 @@
+//! A session's bytes become requests, one after the other, until something holds it.
+
+use crate::ids::SessionId;
+use crate::limits;
+use crate::resp::{Intake, Outbox, Parsed, Parser, ProtocolError, Request, write};
+use crate::session::{Holds, Profile, ReplyMode, Seats};
+
+use super::{Engine, Level, Mode, Output, Peer, Session, Then};
+
+impl Engine {
+    pub(super) fn accepted(&mut self, id: SessionId, peer: Peer) {
+        // Ids of different workers never meet: each counts in its own residue class.
+        let client =
+            self.next_client * u64::from(self.setup.workers) + u64::from(self.setup.worker.0) + 1;
+        self.next_client += 1;
+        self.by_client.insert(client, id);
+        let session = Session {
+            client,
+            peer,
+            since: self.now,
+            active: self.now,
+            profile: Profile::default(),
+            last_command: None,
+            intake: None,
+            parser: Parser::default(),
+            seats: Seats::default(),
+            out: Outbox::default(),
+            mode: Mode::Serving,
+            holds: Holds::default(),
+            reading: true,
+            touched: false,
+            pausing: false,
+            reply: ReplyMode::On,
+            marks: crate::acks::SessionMarks::default(),
+            moved: self.now,
+            commands: 0,
+        };
+        self.sessions.insert(id, session);
+        self.stats().connections_received.add(1);
+        self.stats().connected_clients.add(1);
+    }
+
+    pub(super) fn session_read(&mut self, id: SessionId, bytes: usize) {
+        self.stats().net_input_bytes.add(bytes as u64);
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        session.active = now;
+        if let Some(intake) = &mut session.intake {
+            intake.filled(bytes);
+        }
+        self.touch(id);
+    }
+
+    pub(super) fn session_wrote(&mut self, id: SessionId, bytes: usize) {
+        self.stats().net_output_bytes.add(bytes as u64);
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        session.out.wrote(bytes);
+        if bytes > 0 {
+            session.moved = now;
+        }
+        if session.out.is_empty() {
+            let memory = std::mem::take(&mut session.out).into_memory();
+            if memory.capacity() <= limits::BUFFER_KEPT_BYTES
+                && self.memory.len() < limits::BUFFERS_KEPT
+            {
+                self.memory.push(memory);
+            }
+        }
+        self.touch(id);
+    }
+
+    pub(super) fn session_closed(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.remove(id) else {
+            return;
+        };
+        self.by_client.remove(&session.client);
+        self.stats().connected_clients.sub(1);
+        self.cancel_wait(id);
+        if let Mode::Uploading(upload) = session.mode {
+            self.abandon_upload(upload);
+        }
+        if let Some(intake) = session.intake {
+            self.keep_intake(intake);
+        }
+        self.asked.retain(|_, asked| asked.session != id);
+        if session.pausing {
+            self.unpause_links(id);
+        }
+    }
+
+    /// Ends a session from our side.
+    pub(super) fn close_session(&mut self, id: SessionId, after_flush: bool) {
+        if self.sessions.get(id).is_some() {
+            if after_flush {
+                self.flush_session(id);
+            }
+            self.outputs.push_back(Output::CloseSession { session: id, after_flush });
+            if !after_flush {
+                self.session_closed(id);
+            }
+        }
+    }
+
+    fn flush_session(&mut self, id: SessionId) {
+        if self.sessions.get(id).is_some_and(|session| !session.out.is_empty()) {
+            self.outputs.push_back(Output::FlushSession { session: id });
+        }
+    }
+
+    /// Looks at a session to which something has happened: serves its requests, moves it on from
+    /// what it waited for, writes what it is owed, and decides whether it is read on.
+    pub(super) fn settle_session(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        session.touched = false;
+        loop {
+            self.update_holds(id);
+            self.serve(id);
+            if !self.next_mode(id) {
+                break;
+            }
+        }
+        self.update_holds(id);
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let closing = matches!(session.mode, Mode::Closing) && session.seats.is_empty();
+        let waiting_bytes = session.intake.as_ref().map_or(0, Intake::len);
+        let stuck = !matches!(session.mode, Mode::Serving | Mode::Uploading(_));
+        let reading = !session.holds.any()
+            && !(stuck && waiting_bytes >= limits::SESSION_READ_BYTES)
+            && !matches!(session.mode, Mode::Closing);
+        if reading != session.reading {
+            session.reading = reading;
+            self.outputs.push_back(Output::ReadSession { session: id, on: reading });
+        }
+        let room = session.pausing && session.out.len() <= limits::SESSION_OUTPUT_HIGH / 2;
+        session.pausing &= !room;
+        self.flush_session(id);
+        if room {
+            self.unpause_links(id);
+        }
+        if closing {
+            self.close_session(id, true);
+        }
+    }
+
+    fn update_holds(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        // Each hold is let go at half of the bound that set it, so that it doesn't flutter.
+        let output = session.out.len() + session.seats.held_bytes();
+        let bound = |held: bool, high: usize| if held { high / 2 } else { high };
+        session.holds.output = output > bound(session.holds.output, limits::SESSION_OUTPUT_HIGH);
+        session.holds.seats =
+            session.seats.len() > bound(session.holds.seats, limits::SESSION_SEATS_MAX);
+    }
+
+    /// What a session waited for may be there: moves it on. Returns whether it did.
+    fn next_mode(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return false;
+        };
+        if !matches!(session.mode, Mode::Draining(_)) {
+            return false;
+        }
+        // A WAIT has its own seat already, behind those that it waits for.
+        let own = usize::from(matches!(session.mode, Mode::Draining(Then::Wait(_))));
+        if session.seats.len() > own {
+            return false;
+        }
+        let Mode::Draining(then) = std::mem::replace(&mut session.mode, Mode::Serving) else {
+            return false;
+        };
+        match then {
+            Then::Serve => {}
+            Then::Wait(wait) => self.begin_wait(id, wait),
+            Then::Upload { shard, writes } => self.begin_upload(id, shard, writes),
+        }
+        true
+    }
+
+    /// Serves a session's requests until there is none, or something holds it.
+    fn serve(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let Some(mut intake) = session.intake.take() else {
+            return;
+        };
+        let mut parser = std::mem::take(&mut session.parser);
+        while !intake.is_empty() && self.serve_one(id, &mut intake, &mut parser) {}
+        match self.sessions.get_mut(id) {
+            Some(session) if intake.is_empty() => {
+                session.parser = parser;
+                self.keep_intake(intake);
+            }
+            Some(session) => {
+                session.parser = parser;
+                session.intake = Some(intake);
+            }
+            None => self.keep_intake(intake),
+        }
+    }
+
+    /// Serves one request. Returns whether there may be another to serve now.
+    fn serve_one(&mut self, id: SessionId, intake: &mut Intake, parser: &mut Parser) -> bool {
+        let Some(session) = self.sessions.get(id) else {
+            return false;
+        };
+        match session.mode {
+            _ if session.holds.any() => return false,
+            Mode::Serving => {}
+            Mode::Uploading(_) => return self.feed_upload(id, intake),
+            Mode::Closing => {
+                intake.consume(intake.len());
+                return false;
+            }
+            Mode::Draining(_) | Mode::Waiting => return false,
+        }
+        match parser.parse(intake.bytes()) {
+            Parsed::Complete { len } => {
+                let request = Request { bytes: intake.bytes(), args: parser.args() };
+                self.dispatch(id, &request, len);
+                intake.consume(len);
+            }
+            Parsed::Inline { len, args } => {
+                self.serve_inline(id, &args);
+                intake.consume(len);
+            }
+            Parsed::Empty { len } => intake.consume(len),
+            Parsed::NeedMore => return self.serve_large(id, intake, parser),
+            Parsed::Invalid(error) => {
+                self.protocol_error(id, &error);
+                intake.consume(intake.len());
+                return false;
+            }
+        }
+        self.update_holds(id);
+        true
+    }
+
+    /// An inline request goes on its way as the multibulk that it stands for: what is forwarded is
+    /// always in one form.
+    fn serve_inline(&mut self, id: SessionId, args: &[Vec<u8>]) {
+        let mut bytes = Vec::new();
+        write::request(&mut bytes, args);
+        let mut parser = Parser::default();
+        if let Parsed::Complete { len } = parser.parse(&bytes) {
+            self.dispatch(id, &Request { bytes: &bytes, args: parser.args() }, len);
+        }
+    }
+
+    pub(super) fn protocol_error(&mut self, id: SessionId, error: &ProtocolError) {
+        self.stats().protocol_errors.add(1);
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let line = format!(
+            "client {} ({}) sent what is no request ({}); it is told so and closed",
+            session.client,
+            session.peer.address,
+            error.text()
+        );
+        session.mode = Mode::Closing;
+        self.answer(id, |out| write::error(out, &error.text()));
+        self.log(Level::Verbose, line);
+    }
+
+    fn keep_intake(&mut self, intake: Intake) {
+        if intake.capacity() <= limits::BUFFER_KEPT_BYTES
+            && self.intakes.len() < limits::BUFFERS_KEPT
+        {
+            let mut intake = intake;
+            intake.consume(intake.len());
+            self.intakes.push(intake);
+        }
+    }
+
+    /// Once a second: closes who is idle for too long, or holds up others.
+    pub(super) fn sweep(&mut self) {
+        let idle = self.settings.timeout;
+        let now = self.now;
+        let mut idlers = Vec::new();
+        for (id, session) in self.sessions.iter() {
+            let quiet = matches!(session.mode, Mode::Serving) && session.seats.is_empty();
+            if !idle.is_zero() && quiet && now.since(session.active) >= idle {
+                idlers.push(id);
+            }
+        }
+        for id in idlers {
+            self.stats().timeouts.add(1);
+            self.close_session(id, false);
+        }
+        self.close_stalled();
+    }
+
+    /// A client that takes nothing of a large reply while others' replies queue behind it on the
+    /// same link is closed: nobody is held up for longer than `client-stall-timeout`.
+    fn close_stalled(&mut self) {
+        let patience = self.settings.client_stall_timeout;
+        let mut stalled = Vec::new();
+        for (_, link) in self.links.iter() {
+            let Some(id) = link.paused_for else {
+                continue;
+            };
+            if link.pipeline.owed() < 2 {
+                continue;
+            }
+            if let Some(session) = self.sessions.get(id) {
+                if self.now.since(session.moved) >= patience {
+                    stalled.push((id, session.client, session.peer.address.clone()));
+                }
+            }
+        }
+        for (id, client, address) in stalled {
+            self.stats().stalled_clients.add(1);
+            self.log(
+                Level::Warning,
+                format!(
+                    "client {client} ({address}) takes nothing of a large reply, behind which \
+                     others wait: closed after {} ms",
+                    patience.as_millis()
+                ),
+            );
+            self.close_session(id, false);
+        }
+    }
+
+    // ---------------------------------------------------------------- answers of our own
+
+    /// Answers a request without asking anybody.
+    pub(super) fn answer(&mut self, id: SessionId, reply: impl FnOnce(&mut Vec<u8>)) {
+        let held_max = self.reply_held_max();
+        let mute = self.next_is_mute(id);
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let out = out_of(&mut session.out, &mut self.memory);
+        if session.seats.is_empty() {
+            if !mute {
+                reply(out);
+            }
+        } else {
+            let mut bytes = Vec::new();
+            reply(&mut bytes);
+            let seat = session.seats.reserve(mute);
+            session.seats.fill(seat, &bytes, true, held_max, out);
+        }
+        self.touch(id);
+    }
+
+    /// Answers with an error of our own.
+    pub(super) fn answer_error(&mut self, id: SessionId, text: &str) {
+        self.stats().error_replies.add(1);
+        self.answer(id, |out| write::error(out, text));
+    }
+
+    /// Whether the request that is being served is not to be answered.
+    pub(super) fn next_is_mute(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return true;
+        };
+        match session.reply {
+            ReplyMode::On => false,
+            ReplyMode::Off => true,
+            ReplyMode::SkipNext => {
+                session.reply = ReplyMode::On;
+                true
+            }
+        }
+    }
+
+    pub(super) fn reply_held_max(&self) -> usize {
+        usize::try_from(self.settings.reply_held_max).unwrap_or(usize::MAX)
+    }
+}
+
+/// Where to append a session's replies; memory comes from the pool when it has none.
+pub(super) fn out_of<'a>(out: &'a mut Outbox, memory: &mut Vec<Vec<u8>>) -> &'a mut Vec<u8> {
+    if out.capacity() == 0 {
+        if let Some(memory) = memory.pop() {
+            *out = Outbox::reusing(memory);
+        }
+    }
+    out.end()
+}

@@ -1,0 +1,120 @@
+//! One shard as one engine sees it: its links, its history, its acknowledgements.
+
+use crate::acks::ShardAcks;
+use crate::ids::{LinkId, SessionId, ShardId, Time};
+use crate::pipeline::Pipeline;
+use crate::settings::Settings;
+use crate::shards::Address;
+use crate::topology::{History, Report};
+
+use super::link::Token;
+
+/// How we stand with a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// Weir is about to connect, for the first time or after a loss.
+    Connecting,
+    /// Weir's own connection stands and the shard is a primary.
+    Up,
+    /// It can't be used, and why.
+    Down(String),
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub id: ShardId,
+    pub address: Address,
+    pub slots: String,
+    pub state: State,
+    /// Since when it is not up.
+    pub away_since: Time,
+    /// Which unbroken history of the primary its links are in.
+    pub history: Option<History>,
+    /// How many histories there were.
+    pub generation: u64,
+    /// What the primary said last.
+    pub report: Option<Report>,
+    pub acks: ShardAcks,
+    pub control: Option<LinkId>,
+    pub shared: Option<LinkId>,
+    pub trackers: Vec<(crate::acks::TrackerId, LinkId)>,
+    /// Links for large requests that nobody uses now.
+    pub idle_pinned: Vec<LinkId>,
+    /// Commands that wait for a link, ...
+    pub parked: Pipeline<Token>,
+    /// ... since when, ...
+    pub parked_since: Option<Time>,
+    /// ... and the sessions that are not read until they have left.
+    pub holding: Vec<SessionId>,
+    /// When to connect again.
+    pub retry_at: Time,
+    /// When to open a shared link again.
+    pub shared_retry_at: Time,
+    /// When to ask how it is.
+    pub poll_at: Time,
+    /// Its COMMAND has been read.
+    pub commands_known: bool,
+}
+
+impl Shard {
+    pub(super) fn new(id: ShardId, shard: &crate::shards::Shard, now: Time) -> Self {
+        Self {
+            id,
+            address: shard.address.clone(),
+            slots: shard.slots_text(),
+            state: State::Connecting,
+            away_since: now,
+            history: None,
+            generation: 0,
+            report: None,
+            acks: ShardAcks::new(),
+            control: None,
+            shared: None,
+            trackers: Vec::new(),
+            idle_pinned: Vec::new(),
+            parked: Pipeline::default(),
+            parked_since: None,
+            holding: Vec::new(),
+            retry_at: now,
+            shared_retry_at: now,
+            poll_at: now,
+            commands_known: false,
+        }
+    }
+
+    /// As it is called in errors and in the log.
+    pub(super) fn name(&self) -> String {
+        format!("shard {} ({})", self.id, self.address)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
+    /// Why it can't be used.
+    pub(super) fn why(&self) -> &str {
+        match &self.state {
+            State::Connecting => "no connection yet",
+            State::Up => "its connection is being made",
+            State::Down(why) => why,
+        }
+    }
+
+    /// Until when a command that comes now may wait for it.
+    pub(super) fn patience(&self, settings: &Settings) -> Time {
+        self.away_since + settings.failover_timeout
+    }
+
+    /// When it has to be looked at next.
+    pub(super) fn next_timeout(&self, settings: &Settings) -> Option<Time> {
+        let control = match self.control {
+            None => Some(self.retry_at),
+            Some(_) => self.is_up().then_some(self.poll_at),
+        };
+        let parked = self.parked_since.map(|since| since + settings.failover_timeout);
+        let shared = (self.is_up() && self.shared.is_none() && self.parked.owed() > 0)
+            .then_some(self.shared_retry_at);
+        [control, parked, shared, self.acks.next_timeout()].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,398 @@
+//! WAIT and WAITAOF: a session's marks become waiters, and the acks' wishes become commands.
+//!
+//! ```text
+//!   WAIT 1 100 --all earlier replies are there--> marks --> acks of each shard --+
+//!                                                                               |
+//!   tracker link:  [ SPUBLISH | WAIT 1 0 | INFO replication ]   <--Ask----------+
+//!                       |          |            |                               |
+//!                    refused?    count     which history?   ----round_replied-->|
+//!                                                                               |
+//!   seat <-- the smallest count of all shards <-- waits <-------Answer----------+
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::acks::{Acked, Action, Barrier, Denied, Need, RoundNumber, Seen, TrackerId, Waits};
+use crate::ids::{LinkId, Mirror, SessionId, ShardId};
+use crate::pipeline::Pipeline;
+use crate::resp::{Request, Value, parse_int, write};
+use crate::session::SeatNumber;
+use crate::text;
+use crate::topology::Report;
+
+use super::link::{Own, Role, RoundReplies};
+use super::{Engine, Mode, Then};
+
+/// The channel of barriers. Nobody subscribes to it; it is not in any keyspace and not in an AOF.
+const CHANNEL: &str = "__weir:barrier";
+
+/// `FUNCTION RESTORE` of a library dump without a library: RDB version 10 and its CRC64. It changes
+/// nothing and is replicated. Source: redis `functions.c`, `functionRestoreCommand`; servers from 7.0
+/// on take version 10.
+const NO_FUNCTIONS: &[u8] = &[0x0a, 0x00, 0x5d, 0x9b, 0x5c, 0x40, 0x0f, 0x7f, 0xa2, 0xda];
+
+/// What a session has asked to wait for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    need: Need,
+    /// None: for ever.
+    timeout: Option<Duration>,
+    seat: SeatNumber,
+}
+
+/// The sessions that wait.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    waits: Waits,
+    /// What each is to be answered with, and where.
+    open: Mirror<SessionId, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    wait: Wait,
+    shards: Vec<ShardId>,
+}
+
+impl Engine {
+    /// `WAIT numreplicas timeout` or `WAITAOF numlocal numreplicas timeout`: errors and their order as
+    /// stock. Source: redis `replication.c`, `waitCommand`, `waitaofCommand`.
+    pub(super) fn wait(&mut self, id: SessionId, aof: bool, request: &Request<'_>) {
+        let (need, timeout) = match parse_wait(aof, request) {
+            Ok(wait) => wait,
+            Err(text) => return self.answer_error(id, text),
+        };
+        self.stats().waits.add(1);
+        let mute = self.next_is_mute(id);
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let seat = session.seats.reserve(mute);
+        session.mode = Mode::Draining(Then::Wait(Wait { need, timeout, seat }));
+        self.touch(id);
+    }
+
+    /// All that the session asked before has been answered: its marks say what the wait is about.
+    pub(super) fn begin_wait(&mut self, id: SessionId, wait: Wait) {
+        let now = self.now;
+        let all = self.shards.len();
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        session.mode = Mode::Waiting;
+        let shards = &self.shards;
+        if let Some(lost) =
+            session.marks.take_loss(|shard| shards.get(shard.index()).map(|shard| &shard.acks))
+        {
+            let text = text::lost_history(&self.shards[lost.index()].name());
+            self.stats().waits_lost.add(1);
+            return self.end_wait_with_error(id, wait.seat, text.as_bytes());
+        }
+        let mut asked: Vec<_> =
+            session.marks.iter().map(|(shard, mark)| (shard, Some(mark))).collect();
+        if asked.is_empty() {
+            // It never wrote: each shard answers as a stock server answers such a client.
+            asked.extend(self.shards.iter().map(|shard| (shard.id, None)));
+        }
+        debug_assert!(asked.len() <= all);
+        let deadline = wait.timeout.map(|timeout| now + timeout);
+        let list = asked.iter().map(|(shard, _)| *shard).collect();
+        self.book.waits.open(id, asked.len());
+        self.book.open.insert(id, Open { wait, shards: list });
+        self.stats().blocked_clients.add(1);
+        for (shard, mark) in asked {
+            self.stats().shards[shard.index()].waiters.add(1);
+            self.shards[shard.index()].acks.wait(id, wait.need, mark, deadline, now);
+        }
+    }
+
+    /// The session waits no longer: takes it out everywhere.
+    fn close_wait(&mut self, id: SessionId) -> Option<Open> {
+        let open = self.book.open.remove(id)?;
+        self.book.waits.close(id);
+        self.stats().blocked_clients.sub(1);
+        for shard in &open.shards {
+            self.stats().shards[shard.index()].waiters.sub(1);
+            self.shards[shard.index()].acks.cancel(id, self.now);
+        }
+        Some(open)
+    }
+
+    /// The session is gone.
+    pub(super) fn cancel_wait(&mut self, id: SessionId) {
+        self.close_wait(id);
+    }
+
+    /// CLIENT UNBLOCK. Returns whether the session was waiting.
+    pub(super) fn unblock_wait(&mut self, id: SessionId, error: bool) -> bool {
+        if error {
+            let Some(open) = self.close_wait(id) else {
+                return false;
+            };
+            self.end_wait_with_error(id, open.wait.seat, text::UNBLOCKED_BY_CLIENT.as_bytes());
+            return true;
+        }
+        let Some(open) = self.book.open.get(id) else {
+            return false;
+        };
+        for shard in &open.shards {
+            self.shards[shard.index()].acks.unblock(id, self.now);
+        }
+        true
+    }
+
+    fn end_wait_with_error(&mut self, id: SessionId, seat: SeatNumber, text: &[u8]) {
+        let mut reply = Vec::with_capacity(text.len() + 3);
+        write::error_bytes(&mut reply, text);
+        self.end_wait(id, seat, &reply);
+    }
+
+    fn end_wait(&mut self, id: SessionId, seat: SeatNumber, reply: &[u8]) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.mode = Mode::Serving;
+        }
+        self.fill_seat(id, seat, reply);
+    }
+
+    fn shard_answered(&mut self, shard: ShardId, id: SessionId, answer: crate::acks::Answer) {
+        if let Err(Denied::Lost) = answer {
+            if let Some(session) = self.sessions.get_mut(id) {
+                // The client is told now.
+                session.marks.forget(shard);
+            }
+        }
+        let Some(answer) = self.book.waits.answered(id, answer) else {
+            return;
+        };
+        let Some(Open { wait, .. }) = self.close_wait(id) else {
+            return;
+        };
+        match answer {
+            Ok(acked) => {
+                let mut reply = Vec::new();
+                match wait.need {
+                    Need::Wait { replicas } => {
+                        if acked.replicas < replicas {
+                            self.stats().waits_timed_out.add(1);
+                        }
+                        write::int(&mut reply, acked.replicas);
+                    }
+                    Need::WaitAof { local, replicas } => {
+                        if acked.local < local || acked.replicas < replicas {
+                            self.stats().waits_timed_out.add(1);
+                        }
+                        write::array(&mut reply, 2);
+                        write::int(&mut reply, acked.local);
+                        write::int(&mut reply, acked.replicas);
+                    }
+                }
+                self.end_wait(id, wait.seat, &reply);
+            }
+            Err(Denied::Lost) => {
+                self.stats().waits_lost.add(1);
+                let text = text::lost_history(&self.shards[shard.index()].name());
+                self.end_wait_with_error(id, wait.seat, text.as_bytes());
+            }
+            Err(Denied::Error(text)) => self.end_wait_with_error(id, wait.seat, &text),
+        }
+    }
+
+    // ---------------------------------------------------------------- rounds
+
+    /// Does what the acks of all shards want done. Returns whether there was anything.
+    pub(super) fn act_on_acks(&mut self) -> bool {
+        let mut any = false;
+        for index in 0..self.shards.len() {
+            while let Some(action) = self.shards[index].acks.poll_action() {
+                any = true;
+                self.act(ShardId(u16::try_from(index).unwrap_or(u16::MAX)), action);
+            }
+        }
+        any
+    }
+
+    fn act(&mut self, shard: ShardId, action: Action) {
+        match action {
+            Action::OpenTracker(tracker) => {
+                let link = self.open_link(shard, Role::Tracker(tracker), Pipeline::default());
+                self.shards[shard.index()].trackers.push((tracker, link));
+            }
+            Action::CloseTracker(tracker) => {
+                if let Some(link) = self.tracker_link(shard, tracker) {
+                    self.shards[shard.index()].trackers.retain(|(_, other)| *other != link);
+                    self.drop_link(link);
+                }
+            }
+            Action::Ask { tracker, barrier, ask } => {
+                self.stats().wait_rounds.add(1);
+                self.stats().shards[shard.index()].rounds.add(1);
+                if let Some(link) = self.tracker_link(shard, tracker) {
+                    self.send_barrier(link, barrier);
+                    self.send_question(link, ask);
+                }
+            }
+            Action::AskAgain { tracker, ask } => {
+                self.stats().wait_reasks.add(1);
+                if let Some(link) = self.tracker_link(shard, tracker) {
+                    self.send_question(link, ask);
+                }
+            }
+            Action::Unblock { tracker } => self.unblock_tracker(shard, tracker),
+            Action::Answer { session, answer } => self.shard_answered(shard, session, answer),
+        }
+    }
+
+    fn tracker_link(&self, shard: ShardId, tracker: TrackerId) -> Option<LinkId> {
+        let trackers = &self.shards[shard.index()].trackers;
+        trackers.iter().find(|(other, _)| *other == tracker).map(|(_, link)| *link)
+    }
+
+    fn send_barrier(&mut self, link: LinkId, barrier: Barrier) {
+        match barrier {
+            Barrier::None => {}
+            Barrier::Spublish => {
+                self.send_own(link, Own::Barrier, |out| {
+                    write::request(out, &["SPUBLISH", CHANNEL, ""]);
+                });
+            }
+            Barrier::FunctionRestore => {
+                self.send_own(link, Own::Barrier, |out| {
+                    write::request(out, &[b"FUNCTION".as_slice(), b"RESTORE", NO_FUNCTIONS]);
+                });
+            }
+        }
+    }
+
+    /// The question, and behind it INFO: if that still shows this history, the count is about it.
+    fn send_question(&mut self, link: LinkId, ask: Need) {
+        self.send_own(link, Own::Acked, |out| match ask {
+            Need::Wait { replicas } => {
+                write::request(out, &["WAIT", replicas.to_string().as_str(), "0"]);
+            }
+            Need::WaitAof { local, replicas } => {
+                let (local, replicas) = (local.to_string(), replicas.to_string());
+                write::request(out, &["WAITAOF", local.as_str(), replicas.as_str(), "0"]);
+            }
+        });
+        self.send_own(link, Own::RoundReport, |out| write::request(out, super::links::REPORT_INFO));
+    }
+
+    fn unblock_tracker(&mut self, shard: ShardId, tracker: TrackerId) {
+        let client = self
+            .tracker_link(shard, tracker)
+            .and_then(|link| self.links.get(link))
+            .and_then(|link| link.client_id);
+        let control = self.shards[shard.index()].control;
+        if let (Some(client), Some(control)) = (client, control) {
+            self.send_own(control, Own::Unblocked, |out| {
+                let client = client.to_string();
+                write::request(out, &["CLIENT", "UNBLOCK", client.as_str(), "TIMEOUT"]);
+            });
+        }
+    }
+
+    pub(super) fn round_reply(&mut self, id: LinkId, own: Own, reply: &[u8]) {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        let (shard, Role::Tracker(tracker)) = (link.shard, link.role) else {
+            return;
+        };
+        let value = Value::parse(reply).map(|(value, _)| value);
+        match (own, value) {
+            (Own::Barrier, Some(Value::Error(text))) => {
+                self.shards[shard.index()].acks.barrier_refused(tracker, Arc::from(text), now);
+            }
+            (Own::Acked, Some(value)) => link.round.acked = read_count(&value),
+            (Own::RoundReport, Some(Value::Bulk(info))) => {
+                let RoundReplies { acked } = std::mem::take(&mut link.round);
+                let report = match Report::parse(&info) {
+                    Ok(report) => report,
+                    Err(error) => {
+                        let why = format!("its INFO can't be read: {error}");
+                        return self.reject_link(id, &why);
+                    }
+                };
+                let generation = self.shards[shard.index()].generation;
+                let same = self.observe(shard, report, Some(id))
+                    && self.shards[shard.index()].generation == generation;
+                match (acked, self.seen(shard)) {
+                    (Some(outcome), Some(seen)) if same => {
+                        let acks = &mut self.shards[shard.index()].acks;
+                        acks.round_replied(tracker, outcome, &seen, now);
+                    }
+                    // The count is about another history, or is none: nobody is told.
+                    _ => self.reject_link(id, "the primary's history has changed"),
+                }
+            }
+            (Own::RoundReport, _) => self.reject_link(id, "it refuses INFO"),
+            _ => {}
+        }
+    }
+
+    /// What the last report of a shard means for its acks.
+    pub(super) fn seen(&self, id: ShardId) -> Option<Seen> {
+        let shard = &self.shards[id.index()];
+        let report = shard.report.as_ref()?;
+        Some(Seen {
+            generation: shard.acks.generation(),
+            offset: report.offset,
+            backlog_active: report.backlog_active,
+            aof_enabled: report.aof_enabled,
+            cluster_enabled: report.cluster_enabled,
+            online: report.online(),
+        })
+    }
+
+    /// A poll's report is here.
+    pub(super) fn tell_acks(&mut self, id: ShardId, number: RoundNumber) {
+        if let Some(seen) = self.seen(id) {
+            self.shards[id.index()].acks.report(number, &seen);
+        }
+    }
+}
+
+/// The count in the reply of WAIT or WAITAOF, or its error.
+fn read_count(value: &Value) -> Option<Result<Acked, crate::acks::ErrorText>> {
+    match value {
+        Value::Int(replicas) => Some(Ok(Acked { local: 0, replicas: *replicas })),
+        Value::Array(pair) => match pair.as_slice() {
+            [Value::Int(local), Value::Int(replicas)] => {
+                Some(Ok(Acked { local: *local, replicas: *replicas }))
+            }
+            _ => None,
+        },
+        Value::Error(text) => Some(Err(Arc::from(text.as_slice()))),
+        _ => None,
+    }
+}
+
+/// Reads the arguments, with the errors of a stock server in its order.
+fn parse_wait(aof: bool, request: &Request<'_>) -> Result<(Need, Option<Duration>), &'static str> {
+    let number = |at: usize| request.get(at).and_then(parse_int);
+    let (need, timeout) = if aof {
+        let local = number(1).ok_or(text::NOT_AN_INTEGER)?;
+        if !(0..=1).contains(&local) {
+            return Err(text::NOT_ZERO_OR_ONE);
+        }
+        let replicas = number(2).filter(|replicas| *replicas >= 0);
+        let replicas = replicas.ok_or(text::NOT_POSITIVE)?;
+        (Need::WaitAof { local, replicas }, number(3))
+    } else {
+        let replicas = number(1).ok_or(text::NOT_AN_INTEGER)?;
+        (Need::Wait { replicas }, number(2))
+    };
+    let timeout = timeout.ok_or(text::TIMEOUT_NOT_AN_INTEGER)?;
+    let millis = u64::try_from(timeout).map_err(|_| text::TIMEOUT_NEGATIVE)?;
+    // A stock server adds the time of day and checks for overflow; here a deadline beyond the end of
+    // the clock just never comes, but the client is told the same.
+    if millis > i64::MAX.unsigned_abs() - YEAR_2500_MILLIS {
+        return Err(text::TIMEOUT_OUT_OF_RANGE);
+    }
+    Ok((need, (millis > 0).then(|| Duration::from_millis(millis))))
+}
+
+/// More than the Unix time of any clock that a test will see, in milliseconds.
+const YEAR_2500_MILLIS: u64 = 17_000_000_000_000;

@@ -1,0 +1,112 @@
+//! What is to be done with a command, before a request of it is seen.
+
+use crate::command::Merge;
+
+/// What is to be done with all requests of one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// The endpoint answers itself.
+    Local(Local),
+    /// The endpoint answers with this error, as a stock server would.
+    Error(&'static str),
+    /// Not supported by this endpoint.
+    Refused,
+    /// The first shard answers: any would do, and it is always the same.
+    First,
+    /// The shard that has the keys, if that is one.
+    Keys,
+    /// As [`Action::Keys`], but nothing tells where the keys are: only where there is one shard.
+    Untold,
+    /// Every shard that has some of the keys.
+    Split(Shape, Merge),
+    /// Every shard.
+    All(Merge),
+    /// It depends on the arguments.
+    Checked(Check),
+}
+
+/// What the requests of a command look like whose keys may go to several shards:
+/// `name .. [key value ..] [key value ..] .. trailer ..`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// The first key's argument; what is in front of it goes to every shard.
+    pub(super) first: usize,
+    /// Arguments of one key, itself included.
+    pub(super) step: usize,
+    /// Arguments behind the last key's, which go to every shard.
+    pub(super) trailer: usize,
+}
+
+/// What is to be looked at in a request before it is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// AUTH: no passwords are known here.
+    Auth,
+    /// SELECT: there is one database.
+    Select,
+    /// COPY: its DB option names another database.
+    Copy,
+    /// SORT: its patterns may name keys of other shards.
+    Sort,
+    /// XREAD, XREADGROUP: their BLOCK option makes them wait.
+    Read,
+    /// SCAN: its cursor says which shard.
+    Scan,
+    /// CONFIG SET: it may name settings that are a shard's own.
+    ConfigSet,
+}
+
+/// What the endpoint answers itself. The number of arguments is right, nothing else has been looked
+/// at unless it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// `+OK`, whatever the arguments: they have been looked at.
+    Ok,
+    /// PING
+    Ping,
+    /// ECHO
+    Echo,
+    /// QUIT
+    Quit,
+    /// RESET
+    Reset,
+    /// TIME
+    Time,
+    /// HELLO
+    Hello,
+    /// INFO
+    Info,
+    /// WAIT
+    Wait,
+    /// WAITAOF
+    WaitAof,
+    /// CLIENT and its subcommand.
+    Client(ClientSub),
+}
+
+/// The subcommands of CLIENT that the endpoint answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientSub {
+    /// CLIENT ID
+    Id,
+    /// CLIENT INFO
+    Info,
+    /// CLIENT LIST
+    List,
+    /// CLIENT KILL
+    Kill,
+    /// CLIENT SETNAME
+    SetName,
+    /// CLIENT GETNAME
+    GetName,
+    /// CLIENT SETINFO
+    SetInfo,
+    /// CLIENT NO-EVICT
+    NoEvict,
+    /// CLIENT NO-TOUCH
+    NoTouch,
+    /// CLIENT UNBLOCK
+    Unblock,
+    /// CLIENT REPLY
+    Reply,
+}

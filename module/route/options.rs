@@ -1,0 +1,112 @@
+//! Options that decide where a request goes, or whether it goes at all.
+
+use crate::command::{SortOption, is_data_setting, sort_options};
+use crate::resp::{Request, parse_int};
+use crate::shards::HashSlot;
+use crate::text;
+
+/// What looking at a request's arguments comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes where its keys are, or to all shards.
+    Pass,
+    /// `+OK` without asking anybody.
+    Ok,
+    /// An error text of a stock server.
+    Error(&'static str),
+    /// Not supported: the command with the option that is the reason.
+    Refused(String),
+}
+
+/// The one user there is has no password. Source: redis `acl.c`, `authCommand`.
+pub(super) fn auth(request: &Request<'_>) -> Verdict {
+    match request.len() {
+        2 => Verdict::Error(text::AUTH_WITHOUT_PASSWORD),
+        3 if request.arg(1) == b"default" => Verdict::Ok,
+        3 => Verdict::Error(text::WRONG_PASSWORD),
+        _ => Verdict::Error(text::SYNTAX),
+    }
+}
+
+/// There is one database. Source: redis `db.c`, `selectCommand`.
+pub(super) fn select(request: &Request<'_>) -> Verdict {
+    match parse_int(request.arg(1)) {
+        None => Verdict::Error(text::NOT_AN_INTEGER),
+        Some(0) => Verdict::Ok,
+        Some(number) if i32::try_from(number).is_err() => Verdict::Error(text::NOT_AN_INTEGER),
+        Some(_) => Verdict::Error(text::DB_OUT_OF_RANGE),
+    }
+}
+
+/// Only within database 0.
+pub(super) fn copy(request: &Request<'_>) -> Verdict {
+    let db = (3..request.len()).find(|&at| request.arg(at).eq_ignore_ascii_case(b"db"));
+    match db.and_then(|at| request.get(at + 1)) {
+        None | Some(b"0") => Verdict::Pass,
+        Some(_) => Verdict::Refused("copy db".to_owned()),
+    }
+}
+
+/// Patterns of BY and GET must stay in the slot of the key, as in a cluster; a shard would find
+/// nothing of what other shards have, and would not say so.
+pub(super) fn sort(request: &Request<'_>) -> Verdict {
+    let slot = HashSlot::of(request.arg(1));
+    let elsewhere = |at: usize| HashSlot::of_pattern(request.arg(at)) != Some(slot);
+    let wrong = sort_options(request).find_map(|option| match option {
+        // Without a star BY reads no keys; it means: don't sort.
+        SortOption::By(at) if request.arg(at).contains(&b'*') && elsewhere(at) => {
+            Some(text::SORT_BY_OTHER_SLOTS)
+        }
+        SortOption::Get(at) if request.arg(at) != b"#" && elsewhere(at) => {
+            Some(text::SORT_GET_OTHER_SLOTS)
+        }
+        _ => None,
+    });
+    wrong.map_or(Verdict::Pass, Verdict::Error)
+}
+
+/// Whether XREAD or XREADGROUP may wait. Source of the options: redis `t_stream.c`, `xreadCommand`.
+pub(super) fn read(request: &Request<'_>) -> Verdict {
+    let mut at = 1;
+    while let Some(word) = request.get(at) {
+        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        if is("block") {
+            let name = String::from_utf8_lossy(request.arg(0)).to_ascii_lowercase();
+            return Verdict::Refused(format!("{name} block"));
+        }
+        if is("streams") {
+            break;
+        }
+        // An option of later servers is taken for one without argument: what may be a BLOCK must
+        // not slip through behind it.
+        at += match () {
+            () if is("count") => 2,
+            () if is("group") => 3,
+            () => 1,
+        };
+    }
+    Verdict::Pass
+}
+
+/// Only settings of the data.
+pub(super) fn config_set(request: &Request<'_>) -> Verdict {
+    let names = (2..request.len()).step_by(2).map(|at| request.arg(at));
+    match names.into_iter().find(|name| !is_data_setting(name)) {
+        None => Verdict::Pass,
+        Some(name) => {
+            let quoted = String::from_utf8_lossy(&name[..name.len().min(QUOTED_BYTES_MAX)]);
+            Verdict::Refused(format!("config|set {quoted}"))
+        }
+    }
+}
+
+/// Bytes of a setting's name that an error quotes at most, as of other names.
+const QUOTED_BYTES_MAX: usize = 128;
+
+/// The cursor of a SCAN.
+pub(super) fn cursor(text: &[u8]) -> Option<u64> {
+    if !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

@@ -1,0 +1,224 @@
+//! The decision.
+
+use std::sync::Arc;
+
+use super::action::{Action, Check, Local, Shape};
+use super::options::{self, Verdict};
+use super::plan::{Head, Parts, Plan};
+use super::rows;
+use super::split::Split;
+use crate::command::{CommandTable, How, KeyRule, Merge, Spec};
+use crate::ids::ShardId;
+use crate::resp::Request;
+use crate::shards::{HashSlot, ShardMap};
+use crate::text;
+
+/// Knows all commands and all shards, and where each request goes. Immutable: another table or map
+/// is another router.
+#[derive(Debug)]
+pub struct Router {
+    table: Arc<CommandTable>,
+    map: Arc<ShardMap>,
+    /// By [`SpecId::index`].
+    actions: Vec<Action>,
+}
+
+/// The working memory of [`Router::plan`]. Reused, so that a warm one allocates nothing.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    keys: Vec<usize>,
+    split: Split,
+    text: Vec<u8>,
+}
+
+/// Why keys don't lead to one shard.
+struct CrossSlot;
+
+/// Requests without keys that any shard could answer go there.
+const FIRST: ShardId = ShardId(0);
+
+impl Router {
+    /// A router for the commands of `table` over the shards of `map`.
+    pub fn new(table: Arc<CommandTable>, map: Arc<ShardMap>) -> Self {
+        let actions = table.specs().iter().map(rows::action).collect();
+        Self { table, map, actions }
+    }
+
+    /// The commands it knows.
+    pub fn table(&self) -> &Arc<CommandTable> {
+        &self.table
+    }
+
+    /// The shards it knows.
+    pub fn map(&self) -> &Arc<ShardMap> {
+        &self.map
+    }
+
+    /// What is to be done with `request`.
+    pub fn plan<'a>(&'a self, request: &Request<'_>, scratch: &'a mut Scratch) -> Plan<'a> {
+        let id = match self.table.check(request) {
+            Ok(id) => id,
+            Err(error) => {
+                scratch.text.clear();
+                error.write_text(&self.table, request, &mut scratch.text);
+                return Plan::Error(&scratch.text);
+            }
+        };
+        let spec = self.table.spec(id);
+        match self.actions[id.index()] {
+            Action::Keys => self.by_keys(spec, request, scratch),
+            Action::Split(shape, merge) => self.split(spec, shape, merge, request, scratch),
+            Action::All(merge) => self.all(spec, merge),
+            Action::First => Plan::One { shard: FIRST, spec },
+            Action::Untold if self.has_one_shard() => Plan::One { shard: FIRST, spec },
+            Action::Local(local) => Plan::Local { spec, local },
+            Action::Error(text) => Plan::Error(text.as_bytes()),
+            Action::Untold | Action::Refused => refused(&spec.name, scratch),
+            Action::Checked(check) => self.checked(check, spec, request, scratch),
+        }
+    }
+
+    /// Where a request goes of which only the first arguments are there, but which will have `total`:
+    /// if its shard is certain whatever may follow, and no part of it needs to be understood. So a
+    /// value of any size can be forwarded as it arrives.
+    pub fn plan_head<'a>(
+        &'a self,
+        head: &Request<'_>,
+        total: usize,
+        scratch: &mut Scratch,
+    ) -> Option<Head<'a>> {
+        let id = self.table.check_head(head, total).ok()?;
+        let spec = self.table.spec(id);
+        if self.actions[id.index()] != Action::Keys || !spec.keys_before(head, total) {
+            return None;
+        }
+        let shard = self.shard_of_keys(spec, head, &mut scratch.keys).ok()?;
+        Some(Head { shard, spec })
+    }
+
+    fn has_one_shard(&self) -> bool {
+        self.map.len() == 1
+    }
+
+    /// The shard that has all keys of `request`; the first if it has none.
+    fn shard_of_keys(
+        &self,
+        spec: &Spec,
+        request: &Request<'_>,
+        keys: &mut Vec<usize>,
+    ) -> Result<ShardId, CrossSlot> {
+        if self.has_one_shard() {
+            return Ok(FIRST);
+        }
+        if let KeyRule::One(at) = spec.key_rule {
+            return Ok(request.get(at).map_or(FIRST, |key| self.map.shard_of_key(key)));
+        }
+        spec.keys(request, keys);
+        let mut slots = keys.iter().map(|&at| HashSlot::of(request.arg(at)));
+        let Some(slot) = slots.next() else {
+            return Ok(FIRST);
+        };
+        // A server with these keys in one shard but two slots would do; a cluster wouldn't, and the
+        // same request must not work today and fail when a shard is added.
+        if slots.all(|other| other == slot) { Ok(self.map.shard_of(slot)) } else { Err(CrossSlot) }
+    }
+
+    fn by_keys<'a>(
+        &'a self,
+        spec: &'a Spec,
+        request: &Request<'_>,
+        scratch: &'a mut Scratch,
+    ) -> Plan<'a> {
+        match self.shard_of_keys(spec, request, &mut scratch.keys) {
+            Ok(shard) => Plan::One { shard, spec },
+            Err(CrossSlot) => Plan::Error(text::CROSSSLOT.as_bytes()),
+        }
+    }
+
+    fn all<'a>(&'a self, spec: &'a Spec, merge: Merge) -> Plan<'a> {
+        // The reply of the only shard is the reply, unless something is to be taken out of it.
+        match merge.how {
+            How::DataSettings => Plan::All { spec, merge },
+            _ if self.has_one_shard() => Plan::One { shard: FIRST, spec },
+            _ => Plan::All { spec, merge },
+        }
+    }
+
+    fn split<'a>(
+        &'a self,
+        spec: &'a Spec,
+        shape: Shape,
+        merge: Merge,
+        request: &Request<'_>,
+        scratch: &'a mut Scratch,
+    ) -> Plan<'a> {
+        let total = request.len();
+        let Some(first) = request.get(shape.first).filter(|_| !self.has_one_shard()) else {
+            return Plan::One { shard: FIRST, spec };
+        };
+        let owner = self.map.shard_of_key(first);
+        let groups = total.saturating_sub(shape.first + shape.trailer);
+        if groups == 0 || groups % shape.step != 0 {
+            // A key without its value, or nothing but a trailer: any shard will refuse it.
+            return Plan::One { shard: owner, spec };
+        }
+        let split = &mut scratch.split;
+        split.owners.clear();
+        let keys = (shape.first..total - shape.trailer).step_by(shape.step);
+        split.owners.extend(keys.map(|at| self.map.shard_of_key(request.arg(at))));
+        if split.owners.iter().all(|&other| other == owner) {
+            return Plan::One { shard: owner, spec };
+        }
+        split.share_out(shape, total, self.map.len());
+        let Split { parts, indices, order, .. } = &scratch.split;
+        Plan::Split { spec, parts: Parts { list: parts, indices }, order, merge }
+    }
+
+    fn checked<'a>(
+        &'a self,
+        check: Check,
+        spec: &'a Spec,
+        request: &Request<'_>,
+        scratch: &'a mut Scratch,
+    ) -> Plan<'a> {
+        let verdict = match check {
+            Check::Auth => options::auth(request),
+            Check::Select => options::select(request),
+            Check::Copy => options::copy(request),
+            Check::Sort if self.has_one_shard() => Verdict::Pass,
+            Check::Sort => options::sort(request),
+            Check::Read => options::read(request),
+            Check::ConfigSet => options::config_set(request),
+            Check::Scan => return self.scan(spec, request),
+        };
+        match verdict {
+            Verdict::Ok => Plan::Local { spec, local: Local::Ok },
+            Verdict::Error(text) => Plan::Error(text.as_bytes()),
+            Verdict::Refused(what) => refused(&what, scratch),
+            Verdict::Pass if check == Check::ConfigSet => {
+                self.all(spec, Merge { how: How::AllSucceeded, may_write: true })
+            }
+            Verdict::Pass => self.by_keys(spec, request, scratch),
+        }
+    }
+
+    /// One cursor over all shards, one shard after the other: `shard's cursor * shards + shard`. So 0
+    /// begins with the first shard, and no cursor but the last shard's end is 0.
+    fn scan<'a>(&'a self, spec: &'a Spec, request: &Request<'_>) -> Plan<'a> {
+        if self.has_one_shard() {
+            return Plan::One { shard: FIRST, spec };
+        }
+        let Some(cursor) = options::cursor(request.arg(1)) else {
+            return Plan::Error(text::INVALID_CURSOR.as_bytes());
+        };
+        let shards = self.map.len() as u64;
+        let shard = ShardId(u16::try_from(cursor % shards).unwrap_or(0));
+        Plan::Scan { spec, shard, cursor: cursor / shards }
+    }
+}
+
+fn refused<'a>(what: &str, scratch: &'a mut Scratch) -> Plan<'a> {
+    scratch.text.clear();
+    scratch.text.extend_from_slice(text::not_supported(what).as_bytes());
+    Plan::Error(&scratch.text)
+}

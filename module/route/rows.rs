@@ -1,0 +1,270 @@
+//! What is to be done with the commands about which flags and policies don't say enough.
+//!
+//! One row per reason. A name that ends in `*` stands for all that begin so and have no row of their
+//! own. Everything that isn't here is decided by `class.rs`; a command is put here only if what it is
+//! can't be told from its description.
+
+use super::action::{Action, Check, ClientSub, Local};
+use super::class;
+use crate::command::{How, Spec};
+use crate::text;
+
+/// One decision.
+struct Row {
+    names: &'static [&'static str],
+    what: What,
+    /// Why flags and policies can't tell.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for the reader, and a test that it is there")
+    )]
+    why: &'static str,
+}
+
+/// An action, or how to get at it.
+enum What {
+    Is(Action),
+    /// Served although it is for operators: by its policies.
+    ByPolicy,
+    /// All shards, whose replies become one by a rule that its tips don't give.
+    All(How),
+}
+
+use What::{All, ByPolicy, Is};
+
+const fn local(local: Local) -> What {
+    Is(Action::Local(local))
+}
+
+const fn client(sub: ClientSub) -> What {
+    Is(Action::Local(Local::Client(sub)))
+}
+
+const fn checked(check: Check) -> What {
+    Is(Action::Checked(check))
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        names: &["ping"],
+        what: local(Local::Ping),
+        why: "asks for the endpoint, not for shards",
+    },
+    Row { names: &["echo"], what: local(Local::Echo), why: "any server would say the same" },
+    Row { names: &["quit"], what: local(Local::Quit), why: "ends the session, not a pipeline" },
+    Row { names: &["reset"], what: local(Local::Reset), why: "resets the session, not a pipeline" },
+    Row { names: &["time"], what: local(Local::Time), why: "one clock for all clients" },
+    Row { names: &["hello"], what: local(Local::Hello), why: "greets the endpoint" },
+    Row { names: &["info"], what: local(Local::Info), why: "tells of all shards as of one server" },
+    Row { names: &["wait"], what: local(Local::Wait), why: "the acks room answers it" },
+    Row { names: &["waitaof"], what: local(Local::WaitAof), why: "the acks room answers it" },
+    Row { names: &["client|id"], what: client(ClientSub::Id), why: "the endpoint's own clients" },
+    Row {
+        names: &["client|info"],
+        what: client(ClientSub::Info),
+        why: "the endpoint's own clients",
+    },
+    Row {
+        names: &["client|list"],
+        what: client(ClientSub::List),
+        why: "the endpoint's own clients",
+    },
+    Row {
+        names: &["client|kill"],
+        what: client(ClientSub::Kill),
+        why: "the endpoint's own clients",
+    },
+    Row {
+        names: &["client|setname"],
+        what: client(ClientSub::SetName),
+        why: "the session's name, not a pipeline's",
+    },
+    Row {
+        names: &["client|getname"],
+        what: client(ClientSub::GetName),
+        why: "the session's name, not a pipeline's",
+    },
+    Row {
+        names: &["client|setinfo"],
+        what: client(ClientSub::SetInfo),
+        why: "the session's library, not Weir",
+    },
+    Row {
+        names: &["client|no-evict"],
+        what: client(ClientSub::NoEvict),
+        why: "the session is no client of a shard",
+    },
+    Row {
+        names: &["client|no-touch"],
+        what: client(ClientSub::NoTouch),
+        why: "on a pipeline it would hold for all clients",
+    },
+    Row {
+        names: &["client|unblock"],
+        what: client(ClientSub::Unblock),
+        why: "the endpoint's own waiters",
+    },
+    Row {
+        names: &["client|reply"],
+        what: client(ClientSub::Reply),
+        why: "a pipeline without replies would lose its place",
+    },
+    Row {
+        names: &["client|capa"],
+        what: local(Local::Ok),
+        why: "a server may ignore any capability of a client",
+    },
+    Row { names: &["client|help"], what: Is(Action::First), why: "only a text" },
+    Row {
+        names: &["client|*"],
+        what: Is(Action::Refused),
+        why: "about a connection, and here that is a pipeline of many clients",
+    },
+    Row { names: &["auth"], what: checked(Check::Auth), why: "no passwords are known here yet" },
+    Row { names: &["select"], what: checked(Check::Select), why: "there is one database" },
+    Row { names: &["copy"], what: checked(Check::Copy), why: "there is one database" },
+    Row { names: &["move", "swapdb"], what: Is(Action::Refused), why: "there is one database" },
+    Row {
+        names: &["multi", "exec", "discard", "watch", "unwatch"],
+        what: Is(Action::Refused),
+        why: "needs a connection to itself",
+    },
+    Row {
+        names: &["xread", "xreadgroup"],
+        what: checked(Check::Read),
+        why: "waits only if told to BLOCK",
+    },
+    Row {
+        names: &["sort", "sort_ro"],
+        what: checked(Check::Sort),
+        why: "BY and GET read keys that are no arguments",
+    },
+    Row {
+        names: &["migrate"],
+        what: Is(Action::Refused),
+        why: "takes keys away from their shard, and holds up all others for as long",
+    },
+    Row {
+        names: &["cluster|*", "readonly", "readwrite", "asking"],
+        what: Is(Action::Error(text::CLUSTER_DISABLED)),
+        why: "a client must not speak to the endpoint as to a node of a cluster",
+    },
+    Row {
+        names: &["acl|*"],
+        what: Is(Action::Refused),
+        why: "users are the shards' own; changed on one only they would differ",
+    },
+    Row {
+        names: &["script|debug"],
+        what: Is(Action::Refused),
+        why: "changes what a connection does, and pipelines have many clients",
+    },
+    Row {
+        names: &["role"],
+        what: Is(Action::Refused),
+        why: "would give the addresses of one shard's replicas",
+    },
+    Row { names: &["scan"], what: checked(Check::Scan), why: "one cursor over all shards" },
+    Row { names: &["randomkey"], what: All(How::RandomKey), why: "its policy is special" },
+    Row {
+        names: &["lastsave"],
+        what: All(How::Min),
+        why: "the database is saved when the last of its shards is",
+    },
+    Row {
+        names: &["slowlog|get", "slowlog|len", "slowlog|reset", "latency|reset"],
+        what: ByPolicy,
+        why: "an operator's, but about all shards together",
+    },
+    Row {
+        names: &["latency|latest", "latency|history"],
+        what: All(How::Concat),
+        why: "lists of events, which go one behind the other; its policy is special",
+    },
+    Row { names: &["config|get"], what: All(How::DataSettings), why: "settings of the data only" },
+    Row {
+        names: &["config|set"],
+        what: checked(Check::ConfigSet),
+        why: "settings of the data only",
+    },
+    Row { names: &["config|resetstat"], what: ByPolicy, why: "an operator's, and harmless" },
+    Row {
+        names: &["module|list"],
+        what: Is(Action::First),
+        why: "an operator's, but clients ask it for what they can use",
+    },
+    Row {
+        names: &["weir.*"],
+        what: Is(Action::Refused),
+        why: "the host's, whose table may be ours; no shard has them",
+    },
+];
+
+/// The action for `spec`.
+pub(super) fn action(spec: &Spec) -> Action {
+    match row(&spec.name).map(|row| &row.what) {
+        None => class::action(spec),
+        Some(Is(action)) => *action,
+        Some(ByPolicy) => class::by_policy(spec),
+        Some(All(how)) => class::all(spec, *how),
+    }
+}
+
+fn row(name: &str) -> Option<&'static Row> {
+    let named = |wanted: &'static str| match wanted.strip_suffix('*') {
+        Some(prefix) => name
+            .get(..prefix.len())
+            .filter(|start| start.eq_ignore_ascii_case(prefix))
+            .map(|_| prefix.len()),
+        None => name.eq_ignore_ascii_case(wanted).then_some(usize::MAX),
+    };
+    let matching = ROWS.iter().filter_map(|row| {
+        row.names.iter().filter_map(|wanted| named(wanted)).max().map(|exactness| (exactness, row))
+    });
+    matching.max_by_key(|(exactness, _)| *exactness).map(|(_, row)| row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::CommandTable;
+
+    const RECORDED: [&[u8]; 2] = [
+        include_bytes!("../../tests/data/command-valkey.resp"),
+        include_bytes!("../../tests/data/command-redis.resp"),
+    ];
+
+    fn recorded_names() -> Vec<String> {
+        let tables = RECORDED.iter().map(|reply| CommandTable::from_reply(reply).unwrap());
+        tables
+            .flat_map(|t| t.specs().iter().map(|s| s.name.to_string()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn matches(name: &str, wanted: &str) -> bool {
+        wanted.strip_suffix('*').map_or(name == wanted, |prefix| name.starts_with(prefix))
+    }
+
+    #[test]
+    fn every_row_has_a_reason_and_a_command() {
+        let recorded = recorded_names();
+        for row in ROWS {
+            assert!(!row.why.is_empty(), "{:?}", row.names);
+            for wanted in row.names.iter().filter(|wanted| **wanted != "weir.*") {
+                assert!(recorded.iter().any(|name| matches(name, wanted)), "{wanted} is dead");
+            }
+        }
+    }
+
+    #[test]
+    fn no_command_has_two_rows() {
+        for name in recorded_names() {
+            let rows = |exact: bool| {
+                let wanted = ROWS.iter().flat_map(|row| row.names);
+                wanted.filter(|w| w.ends_with('*') != exact && matches(&name, w)).count()
+            };
+            assert!(rows(true) <= 1, "{name}");
+            assert!(rows(false) <= 1, "{name}");
+        }
+    }
+}
