@@ -203,6 +203,18 @@ impl Stream {
         local_address(&self.fd)
     }
 
+    /// The peer's end of the connection.
+    ///
+    /// # Errors
+    /// `NotConnected` when it isn't, or isn't any more.
+    pub fn peer_address(&self) -> io::Result<RawAddress> {
+        let mut address = RawAddress::empty();
+        let (name, length) = address.as_mut_ptr();
+        // SAFETY: the pointers are to an address with room for any, and to its length.
+        checked(unsafe { libc::getpeername(self.fd.raw(), name, length) })?;
+        Ok(address)
+    }
+
     /// What to watch.
     pub fn fd(&self) -> &Fd {
         &self.fd
