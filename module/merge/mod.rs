@@ -18,7 +18,6 @@
 //! error too; nothing is made up.
 
 mod frame;
-pub mod info;
 mod numbers;
 mod scan;
 
