@@ -45,3 +45,7 @@ const _: () = assert!(SHARDS_MAX < u16::MAX as usize);
 /// Commands and subcommands in one table. Stock servers have about 420, large modules some dozens
 /// each; beyond it the `COMMAND` reply is refused. It keeps a table's places in 16 bits.
 pub const COMMANDS_MAX: usize = 16_384;
+
+/// Arguments for which the memory of planning a request is kept when the next one is planned. More
+/// is given back: one request of a million keys must not cost memory for ever.
+pub const PLAN_ARGS_KEPT: usize = 64 * 1024;

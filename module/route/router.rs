@@ -9,6 +9,7 @@ use super::rows;
 use super::split::Split;
 use crate::command::{CommandTable, How, KeyRule, Merge, Spec};
 use crate::ids::ShardId;
+use crate::limits;
 use crate::resp::Request;
 use crate::shards::{HashSlot, ShardMap};
 use crate::text;
@@ -23,12 +24,24 @@ pub struct Router {
     actions: Vec<Action>,
 }
 
-/// The working memory of [`Router::plan`]. Reused, so that a warm one allocates nothing.
+/// The working memory of [`Router::plan`]. Reused, so that a warm one allocates nothing; what an
+/// unusually long request needed is given back.
 #[derive(Debug, Default)]
 pub struct Scratch {
     keys: Vec<usize>,
     split: Split,
     text: Vec<u8>,
+}
+
+impl Scratch {
+    fn give_back(&mut self) {
+        if self.keys.capacity() > limits::PLAN_ARGS_KEPT {
+            self.keys = Vec::new();
+        }
+        if self.split.indices.capacity() > limits::PLAN_ARGS_KEPT {
+            self.split = Split::default();
+        }
+    }
 }
 
 /// Why keys don't lead to one shard.
@@ -56,6 +69,7 @@ impl Router {
 
     /// What is to be done with `request`.
     pub fn plan<'a>(&'a self, request: &Request<'_>, scratch: &'a mut Scratch) -> Plan<'a> {
+        scratch.give_back();
         let id = match self.table.check(request) {
             Ok(id) => id,
             Err(error) => {
