@@ -247,7 +247,8 @@ mod tests {
         slept.sort();
         assert!(slept[0] >= Duration::from_micros(300), "woken early: {slept:?}");
         if epoll.has_pwait2 {
-            assert!(slept[10] < Duration::from_micros(900), "the median is coarse: {slept:?}");
+            // The best of them: the others say how busy the machine is.
+            assert!(slept[0] < Duration::from_micros(900), "coarse: {slept:?}");
         }
     }
 

@@ -77,8 +77,12 @@ impl FdSpace {
     /// `EMFILE` when the process may have no more, or the table has no place for the number.
     pub fn lift(self, low: OwnedFd) -> io::Result<Fd> {
         // SAFETY: `low` is open, and the call touches no memory.
-        let raw =
-            checked(unsafe { libc::fcntl(low.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.base) })?;
+        let raised = unsafe { libc::fcntl(low.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.base) };
+        // The kernel's word for a base beyond the limit is EINVAL; it is the same trouble.
+        let raw = checked(raised).map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::EMFILE),
+            _ => error,
+        })?;
         drop(low);
         if usize::try_from(raw).is_ok_and(|number| number < DESCRIPTOR_NUMBERS_MAX) {
             mark_ours(raw);
