@@ -125,7 +125,6 @@ impl std::error::Error for Stuck {}
 
 /// A thread of the fleet.
 struct Crew {
-    number: usize,
     name: String,
     handle: JoinHandle<()>,
     ended: bool,
@@ -254,7 +253,7 @@ impl Fleet {
             body();
         })
         .map_err(|error| StartError::System { what: "a thread", error })?;
-        self.crew.push(Crew { number, name, handle, ended: false });
+        self.crew.push(Crew { name, handle, ended: false });
         Ok(())
     }
 
@@ -290,11 +289,15 @@ impl Fleet {
     }
 
     /// Stops all threads, closes all that they had open, and removes the Unix socket. It takes a turn
-    /// of each worker, and at most [`limits::STOP_MAX`]. Stopping twice does no harm.
+    /// of each worker, and at most [`limits::STOP_MAX`].
     ///
     /// # Errors
-    /// The threads that are still there. Stopping again waits for them again.
-    pub fn stop(&mut self) -> Result<(), Stuck> {
+    /// The threads that are still there. They are given up.
+    pub fn stop(mut self) -> Result<(), Stuck> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Stuck> {
         for mailbox in &self.shared.mailboxes {
             mailbox.put(Letter::Stop);
             mailbox.wake();
@@ -305,7 +308,7 @@ impl Fleet {
             // An error is the panic that the guard has told of.
             let _ = crew.handle.join();
         }
-        // Clients that were still on their way.
+        // Clients that were still on their way to a worker.
         for mailbox in &self.shared.mailboxes {
             while mailbox.take().is_some() {}
         }
@@ -313,17 +316,14 @@ impl Fleet {
             return Ok(());
         }
         thread::pin_code();
-        let threads = stuck.iter().map(|crew| crew.name.clone()).collect();
-        self.crew = stuck;
-        Err(Stuck { threads })
+        Err(Stuck { threads: stuck.into_iter().map(|crew| crew.name).collect() })
     }
 
     fn await_ends(&mut self, until: Time) {
         while self.crew.iter().any(|crew| !crew.ended) {
             match self.ends.recv_timeout(until.since(clock::now())) {
                 Ok(number) => {
-                    let crew = self.crew.iter_mut().find(|crew| crew.number == number);
-                    crew.into_iter().for_each(|crew| crew.ended = true);
+                    self.crew[number].ended = true;
                 }
                 Err(RecvTimeoutError::Timeout) => return,
                 // All senders are gone, so all threads are.
@@ -337,7 +337,10 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        if let Err(stuck) = self.stop() {
+        if self.crew.is_empty() {
+            return;
+        }
+        if let Err(stuck) = self.end() {
             (self.shared.log)(Level::Warning, &stuck.to_string());
         }
     }
