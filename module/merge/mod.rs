@@ -18,6 +18,7 @@
 //! error too; nothing is made up.
 
 mod frame;
+pub mod info;
 mod numbers;
 mod scan;
 
