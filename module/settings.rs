@@ -18,6 +18,7 @@
 //! range can't say, is in [`Settings::check`]. The text of `upstream` is understood by
 //! `shards::Upstream`; here it is only a text.
 
+use std::fmt;
 use std::time::Duration;
 
 /// What a number counts. It decides how a user may write it and how it is shown.
@@ -91,7 +92,7 @@ macro_rules! options {
         $field:ident: $type:ty, $name:literal, $kind:expr, $change:ident, $secrecy:ident;
     )*) => {
         /// A snapshot of all options. [`Settings::default`] has every row's default.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, PartialEq, Eq)]
         pub struct Settings {
             $($(#[doc = $help])+ pub $field: $type,)*
         }
@@ -237,6 +238,23 @@ impl Field for Duration {
             _ => self.as_millis(),
         };
         Value::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+/// All options by name; a secret shows only whether it is set.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = f.debug_map();
+        for row in OPTIONS {
+            match (row.secrecy, row.get(self)) {
+                (Secrecy::Secret, Value::Text(text)) if !text.is_empty() => {
+                    all.entry(&row.name, &format_args!("(secret)"))
+                }
+                (_, Value::Text(text)) => all.entry(&row.name, &text),
+                (_, Value::Number(number)) => all.entry(&row.name, &number),
+            };
+        }
+        all.finish()
     }
 }
 
@@ -418,6 +436,14 @@ mod tests {
         }
         assert_eq!(settings.timeout, Duration::from_secs(17));
         assert_eq!(settings.poll_interval, Duration::from_millis(17));
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let settings = Settings { shard_password: "sesam".to_owned(), ..good() };
+        let text = format!("{settings:?}");
+        assert!(text.contains("\"shard-password\": (secret)"), "{text}");
+        assert!(text.contains("\"port\": 6399") && !text.contains("sesam"), "{text}");
     }
 
     #[test]
