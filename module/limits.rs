@@ -34,6 +34,170 @@ pub const REPLY_STREAM_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(REPLY_STREAM_BYTES < LINK_READ_BYTES);
 
+/// Bytes of commands that wait for a shard before the clients who send them are no longer served.
+/// They are again at half.
+pub const LINK_BACKLOG_HIGH: usize = 4 * 1024 * 1024;
+
+/// Replies that a link may owe before the clients who use it are no longer served.
+pub const LINK_OWED_HIGH: usize = 128 * 1024;
+
+// ------------------------------------------------------------------------------------ session
+
+/// Replies that one client may be owed. Beyond it the client is not read until half have left.
+pub const SESSION_SEATS_MAX: usize = 4096;
+
+/// Seats whose memory a session keeps when it has nothing outstanding.
+pub const SESSION_SEATS_KEPT: usize = 16;
+
+/// Bytes read from a client at once: its share of a turn. Also how much of what it sends is held
+/// while it waits; beyond it the client is not read.
+pub const SESSION_READ_BYTES: usize = 32 * 1024;
+
+/// Bytes that wait for a client, or for replies before them, before its requests are no longer
+/// served. It is served again at half.
+pub const SESSION_OUTPUT_HIGH: usize = 1024 * 1024;
+
+/// Buffers up to this size are kept for the next session that needs one...
+pub const BUFFER_KEPT_BYTES: usize = 64 * 1024;
+
+/// ... and so many of them by each worker.
+pub const BUFFERS_KEPT: usize = 64;
+
+// ------------------------------------------------------------------------------------ acks
+
+/// Needs for more replicas than this share one class of rounds (`acks/class.rs`). It bounds the
+/// tracker connections that clients can make Weir open by asking for ever different numbers; beyond
+/// it a waiter may be held up by one that asks for more, until its deadline at the latest.
+pub const ACK_CLASS_REPLICAS_MAX: u8 = 9;
+
+/// Rounds of one class that may be out at a time, each on a tracker connection of its own. Two: one
+/// that stays until its replicas have caught up, and one that is started anew for who came since.
+pub const ACK_ROUNDS_PER_CLASS_MAX: usize = 2;
+
+/// A tracker connection that nobody needed for this long is closed. Opening one costs a round trip
+/// and a greeting, so a client that waits once a second must not pay that each time; a minute of
+/// keeping a few idle connections costs nothing.
+pub const ACK_TRACKER_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// After a tracker connection was lost, its class opens none for this long, so that a shard that
+/// refuses connections isn't asked in a busy loop.
+pub const ACK_REOPEN_DELAY: Duration = Duration::from_millis(20);
+
+/// After a shard refused a barrier for a reason that may pass (no memory, too few replicas), the
+/// class asks again after this. Short beside any deadline that people use, long beside a round.
+pub const ACK_REFUSED_DELAY: Duration = Duration::from_millis(50);
+
+/// How long an acknowledgement that was seen is told to who asks later. A replica may have left since,
+/// and a stock server would then count less; but a reply that was under way for this long would say the
+/// same, so an answer is never older than a slow network makes any answer.
+pub const ACK_KNOWN_AGE_MAX: Duration = Duration::from_millis(10);
+
+/// Replies that are kept to answer from, of a shard. Within [`ACK_KNOWN_AGE_MAX`] a busy shard gives a
+/// few dozen; one that was pushed out costs its waiter a round.
+pub const ACK_KNOWN_MAX: usize = 16;
+
+/// `WAIT 0` asks for the count as it stands. The barrier moved just now, so the replicas get this long
+/// to acknowledge it, or those that hold the client's write would be counted as not holding it.
+pub const ACK_STANDING_MAX: Duration = Duration::from_millis(10);
+
+/// A round isn't cut short before it is this old: replicas that are well acknowledge within it. The true
+/// value follows the time that the shard's rounds take (twice the last), between these bounds.
+pub const ACK_SETTLE_MIN: Duration = Duration::from_millis(2);
+/// See [`ACK_SETTLE_MIN`]. A replica on another continent answers within it.
+pub const ACK_SETTLE_MAX: Duration = Duration::from_millis(100);
+/// The bound that holds until a first round has been measured.
+pub const ACK_SETTLE_FIRST: Duration = Duration::from_millis(10);
+
+/// How long after its deadline (and what a round needs to settle) a waiter still waits for the shard to
+/// say the count; after it the answer is what is known, else 0.
+pub const ACK_GRACE: Duration = Duration::from_millis(100);
+
+/// A blocked `WAITAOF` is asked again after this long, then after twice as long, and so on: the first
+/// acknowledgement of a replica tells of the fsync before the write, and the next would come only with
+/// the replica's own cron, a second later.
+pub const ACK_REASK_FIRST: Duration = Duration::from_micros(500);
+/// Where the doubling of [`ACK_REASK_FIRST`] stops. An fsync that takes long (everysec, a slow disk)
+/// is then noticed at most this late, for 16 questions a second.
+pub const ACK_REASK_MAX: Duration = Duration::from_millis(64);
+
+/// Offset bounds remembered for each generation; when they are full, the older half is thinned.
+pub const ACK_BOUNDS_MAX: usize = 64;
+
+/// Generations back for which a mark can still be proven to have survived. An older one is lost, which is
+/// told to its client: four failovers between a client's write and its WAIT.
+pub const ACK_PAST_MAX: usize = 4;
+
+const _: () = assert!(6 * (ACK_CLASS_REPLICAS_MAX as usize + 1) <= 64, "classes fit a bit set");
+const _: () = assert!(ACK_BOUNDS_MAX >= 4, "thinning halves the older half");
+
+// ------------------------------------------------------------------------------------ os, worker
+
+/// Descriptor numbers that the table of `os/fds.rs` can hold. A descriptor beyond is refused as if the
+/// process had no more. 2^20 is what the kernel allows a process by default (`fs.nr_open`).
+pub const DESCRIPTOR_NUMBERS_MAX: usize = 1 << 20;
+
+const _: () = assert!(DESCRIPTOR_NUMBERS_MAX.is_power_of_two(), "the table is made of words");
+
+/// Descriptors that a worker may need for one shard: its pipelines, its control link and its
+/// trackers, each with a successor while one is replaced. A reserve, not a bound: it is what
+/// `maxclients` has to leave free.
+pub const DESCRIPTORS_PER_SHARD: usize = 32;
+
+/// Descriptors of a worker itself: epoll, bell, and sockets between two owners.
+pub const DESCRIPTORS_PER_WORKER: usize = 8;
+
+/// Bytes read from one connection in a turn. What is left is reported again by the next turn, after
+/// everybody else's share.
+pub const TURN_READ_BYTES: usize = 64 * 1024;
+
+/// Events taken from the kernel in a turn. The others come first in the next.
+pub const TURN_EVENTS_MAX: usize = 1024;
+
+/// Letters that a worker opens in a turn. The others wait for the next, which then doesn't sleep.
+pub const TURN_LETTERS_MAX: usize = 1024;
+
+/// Clients accepted in a turn from one listener, so that a storm of them doesn't hold up those who
+/// are served. The others wait in the kernel's queue.
+pub const TURN_ACCEPTS_MAX: usize = 256;
+
+/// Clients that may wait in the kernel to be accepted; cut to `net.core.somaxconn` by it. Beyond it
+/// the kernel drops their first packet, and they try again after a second.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// How long a listener rests when the process has no more descriptors. The clients wait in the
+/// kernel's queue.
+pub const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How long a client that is to be closed may take to accept what it is owed. Then it is closed
+/// without.
+pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
+
+/// How long a worker may take to stop. It needs a turn, so a second would be plenty; beyond this the
+/// thread is taken for lost, and is named to whoever wanted it to stop.
+pub const STOP_MAX: Duration = Duration::from_secs(5);
+
+// ------------------------------------------------------------------------------------ engine
+
+/// How often sessions are looked through for idle ones and for those that hold up others.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Ids in one CLIENT KILL: more than anybody types, few enough to be looked through per session.
+pub const CLIENT_FILTER_IDS_MAX: usize = 1024;
+
+/// How long after a failure a link to a shard is opened again: soon enough for a shard that restarts
+/// to be back in service at once, seldom enough for a shard that refuses us to cost no CPU.
+pub const LINK_RETRY: Duration = Duration::from_millis(100);
+
+/// Links for large requests that are kept open, for each shard, while nobody uses them.
+pub const PINNED_IDLE_MAX: usize = 2;
+
+/// A request of at least so many bytes is forwarded as it arrives, on a link of its own, where its
+/// begin tells where it goes. Smaller ones are held and go with everybody's.
+pub const UPLOAD_BYTES_MIN: usize = 1024 * 1024;
+
+/// Bytes of a large request that wait for its shard before its client is no longer read.
+pub const UPLOAD_BACKLOG_HIGH: usize = 1024 * 1024;
+
 // ---------------------------------------------------------------------------------- routing
 
 /// Shards of one database. Redis's own advice ends at 1000 nodes of a cluster; beyond this number the
@@ -45,7 +209,3 @@ const _: () = assert!(SHARDS_MAX < u16::MAX as usize);
 /// Commands and subcommands in one table. Stock servers have about 420, large modules some dozens
 /// each; beyond it the `COMMAND` reply is refused. It keeps a table's places in 16 bits.
 pub const COMMANDS_MAX: usize = 16_384;
-
-/// Arguments for which the memory of planning a request is kept when the next one is planned. More
-/// is given back: one request of a million keys must not cost memory for ever.
-pub const PLAN_ARGS_KEPT: usize = 64 * 1024;

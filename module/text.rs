@@ -59,6 +59,37 @@ pub fn not_supported(full_name: &str) -> String {
     format!("ERR '{full_name}' is not supported by this endpoint")
 }
 
+/// A command left whole on a connection that then died. `IOERR` is the code of stock servers for a
+/// lost target (redis `cluster.c`, `migrateCommand`).
+pub fn unknown_outcome(shard: &str, why: &str) -> String {
+    format!(
+        "IOERR connection to {shard} was lost after this command had been sent, so its outcome is \
+         unknown ({why})"
+    )
+}
+
+/// A command left in part on a connection that then died.
+pub fn cut_off(shard: &str, why: &str) -> String {
+    format!(
+        "IOERR connection to {shard} was lost while this command was being sent, so it was not \
+         executed ({why})"
+    )
+}
+
+/// A command was not sent because its shard can't be reached. `CLUSTERDOWN` is the code of stock
+/// servers for a slot that nobody serves (redis `cluster.c`, `clusterRedirectClient`).
+pub fn shard_down(shard: &str, why: &str) -> String {
+    format!("CLUSTERDOWN {shard} is not available ({why}); the command was not sent")
+}
+
+/// WAIT or WAITAOF about writes whose history is gone.
+pub fn lost_history(shard: &str) -> String {
+    format!(
+        "UNBLOCKED {shard} has lost or changed its history since this client's last write there, so \
+         how many replicas hold it is unknown"
+    )
+}
+
 // ---------------------------------------------------------------------------------- routing
 
 /// Source: redis `db.c`, `selectCommand`.
