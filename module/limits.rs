@@ -198,7 +198,7 @@ pub const UPLOAD_BYTES_MIN: usize = 1024 * 1024;
 /// Bytes of a large request that wait for its shard before its client is no longer read.
 pub const UPLOAD_BACKLOG_HIGH: usize = 1024 * 1024;
 
-// ---------------------------------------------------------------------------------- routing
+// ------------------------------------------------------------------------------------ routing
 
 /// Shards of one database. Redis's own advice ends at 1000 nodes of a cluster; beyond this number the
 /// upstream is refused. It bounds the parts of a split request, and keeps part numbers in 16 bits.
@@ -209,3 +209,7 @@ const _: () = assert!(SHARDS_MAX < u16::MAX as usize);
 /// Commands and subcommands in one table. Stock servers have about 420, large modules some dozens
 /// each; beyond it the `COMMAND` reply is refused. It keeps a table's places in 16 bits.
 pub const COMMANDS_MAX: usize = 16_384;
+
+/// Arguments for which the memory of planning a request is kept when the next one is planned. More
+/// is given back: one request of a million keys must not cost memory for ever.
+pub const PLAN_ARGS_KEPT: usize = 64 * 1024;

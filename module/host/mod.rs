@@ -104,19 +104,16 @@ unsafe extern "C" fn shutdown(
 /// Stops all workers, if there are any. It takes a bounded time.
 ///
 /// # Errors
-/// Which threads are still there. Their state is kept, so that one can try again.
+/// Which threads are still there. Their code stays in memory, so they can do no harm.
 fn stop() -> Result<(), String> {
-    let Some(mut running) = state::take_running() else { return Ok(()) };
+    let Some(running) = state::take_running() else { return Ok(()) };
     match running.fleet.stop() {
         Ok(()) => {
-            let listening = running.fleet.listening().join(" ");
+            let listening = running.listening;
             log::line(Level::Notice, &format!("no longer serving on {listening}"));
             Ok(())
         }
-        Err(stuck) => {
-            state::with(|state| state.running = Some(running));
-            Err(stuck.to_string())
-        }
+        Err(stuck) => Err(stuck.to_string()),
     }
 }
 
