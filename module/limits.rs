@@ -198,6 +198,10 @@ pub const UPLOAD_BYTES_MIN: usize = 1024 * 1024;
 /// Bytes of a large request that wait for its shard before its client is no longer read.
 pub const UPLOAD_BACKLOG_HIGH: usize = 1024 * 1024;
 
+/// Bytes of the reply to one of Weir's own questions to a shard. The largest is that of COMMAND: 300
+/// KB, more with many modules. Beyond it the link is closed, and opened again.
+pub const OWN_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 // ------------------------------------------------------------------------------------ routing
 
 /// Shards of one database. Redis's own advice ends at 1000 nodes of a cluster; beyond this number the

@@ -30,9 +30,7 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("os", &["limits", "ids", "text", "stats", "settings", "shards"]),
     (
         "worker",
-        &[
-            "limits", "ids", "text", "stats", "settings", "shards", "command", "engine", "os",
-        ],
+        &["limits", "ids", "text", "stats", "settings", "shards", "command", "engine", "os"],
     ),
     (
         "host",
@@ -150,7 +148,8 @@ fn unsafe_code_is_in_two_rooms_and_explained() {
         let name = named(&path);
         let text = fs::read_to_string(&path).unwrap();
         for (at, line) in code(&text) {
-            let word = line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
+            let word =
+                line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
             if word && !UNSAFE.contains(&room(&name)) {
                 problems.push(format!("{name}:{at}: unsafe outside of {UNSAFE:?}"));
             }

@@ -83,6 +83,8 @@ pub(super) struct Link {
     pub pipeline: Pipeline<Token>,
     /// The shard's own id of this connection, once known.
     pub client_id: Option<i64>,
+    /// What has come of the reply to a question of the engine's.
+    pub own_reply: Vec<u8>,
     /// What the round that is out has brought so far.
     pub round: RoundReplies,
     /// Since when it owes a reply without having sent a byte.
@@ -109,6 +111,7 @@ impl Link {
             role,
             pipeline,
             client_id: None,
+            own_reply: Vec::new(),
             round: RoundReplies::default(),
             silent_since: now,
             paused_for: None,

@@ -1,6 +1,7 @@
 //! A link's bytes become replies, each for the seat that its token names.
 
 use crate::ids::{LinkId, SessionId, ShardId, Time};
+use crate::limits;
 use crate::pipeline::Fate;
 use crate::resp::write;
 use crate::text;
@@ -27,7 +28,7 @@ impl Engine {
             return;
         };
         link.pipeline.wrote(bytes);
-        if link.pipeline.backlog() <= crate::limits::LINK_BACKLOG_HIGH / 2 {
+        if link.pipeline.backlog() <= limits::LINK_BACKLOG_HIGH / 2 {
             self.release_held(id);
         }
     }
@@ -62,8 +63,7 @@ impl Engine {
                 Ok(None) => return,
                 Err(_) => {
                     self.stats().shard_protocol_errors.add(1);
-                    self.outputs.push_back(Output::CloseLink { link: id });
-                    self.link_failed(id, "it sent what is no reply, or one that nobody asked for");
+                    self.reject_link(id, "it sent what is no reply, or one that nobody asked for");
                     return;
                 }
             };
@@ -105,16 +105,16 @@ impl Engine {
                     }
                 }
                 Token::Own(own) => {
-                    if !piece.last {
-                        // No answer to a question of ours is so large.
-                        link.pipeline.done(&piece);
-                        self.outputs.push_back(Output::CloseLink { link: id });
-                        self.link_failed(id, "its answer to a question of Weir's is too large");
+                    link.own_reply.extend_from_slice(bytes);
+                    link.pipeline.done(&piece);
+                    if link.own_reply.len() > limits::OWN_REPLY_BYTES_MAX {
+                        self.reject_link(id, "its answer to a question of Weir's is too large");
                         return;
                     }
-                    let reply = bytes.to_vec();
-                    link.pipeline.done(&piece);
-                    self.own_reply(id, own, &reply);
+                    if piece.last {
+                        let reply = std::mem::take(&mut link.own_reply);
+                        self.own_reply(id, own, &reply);
+                    }
                 }
             }
         }
