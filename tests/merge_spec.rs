@@ -1,5 +1,5 @@
-//! Scenarios of the room `merge`, and the property that it exists for: a request that was split over
-//! shards has the answer of one server.
+//! Scenarios of the room `merge`, and the property that it exists for: a request that was split
+//! over shards has the answer of one server.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 

@@ -88,8 +88,8 @@ fn keys_are_found_where_a_server_finds_them() {
             ask.extend_from_slice(&words);
             match client.call(&ask) {
                 Value::Array(theirs) => assert_eq!(ours, theirs, "{words:?}"),
-                // Where one spec of several doesn't fit, a server gives no keys at all; a destination
-                // in front of a wrong number of keys is all that we find then.
+                // Where one spec of several doesn't fit, a server gives no keys at all; a
+                // destination in front of a wrong number of keys is all that we find then.
                 Value::Error(_) => assert!(ours.len() <= 1, "{words:?}: {ours:?}"),
                 other => panic!("{words:?}: {other:?}"),
             }
@@ -99,8 +99,8 @@ fn keys_are_found_where_a_server_finds_them() {
     }
 }
 
-/// Whether a server's COMMAND GETKEYS means what we mean. It doesn't give channels; and it reads some
-/// requests otherwise than the commands themselves, which refuse them.
+/// Whether a server's COMMAND GETKEYS means what we mean. It doesn't give channels; and it reads
+/// some requests otherwise than the commands themselves, which refuse them.
 fn comparable(spec: &Spec, words: &[Vec<u8>], keys: &[usize]) -> bool {
     let is = |word: &&Vec<u8>, name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     match spec.key_rule {

@@ -3,15 +3,15 @@
 //! A key spec has two halves: where to begin, and how to go on from there.
 //!
 //! ```text
-//!   GEORADIUS key lon lat r m STORE dest          begin: index 1          find: range of one
-//!             ^^^                   ^^^^          begin: keyword STORE    find: range of one
-//!   EVAL script 2 k1 k2 arg                       begin: index 2          find: the number there says how many
+//!   GEORADIUS key lon lat r m STORE dest          begin: index 1         find: range of one
+//!             ^^^                   ^^^^          begin: keyword STORE   find: range of one
+//!   EVAL script 2 k1 k2 arg                       begin: index 2         find: as many as that says
 //!                 ^^ ^^
 //! ```
 //!
-//! The rules for odd requests are those of redis `db.c`, `getKeysUsingKeySpecs`, with one difference:
-//! a spec that doesn't fit the request gives no keys, where a server gives none of any spec. Such a
-//! request is wrong, and any shard will say so in the right words.
+//! The rules for odd requests are those of redis `db.c`, `getKeysUsingKeySpecs`, with one
+//! difference: a spec that doesn't fit the request gives no keys, where a server gives none of any
+//! spec. Such a request is wrong, and any shard will say so in the right words.
 
 use super::flags::Flags;
 use super::sort::{SortOption, sort_options};
@@ -40,8 +40,8 @@ pub enum Begin {
 pub enum Find {
     /// From the beginning to a last argument.
     Range {
-        /// Counts from the beginning; if negative, from the end of the request, where -1 is its last
-        /// argument.
+        /// Counts from the beginning; if negative, from the end of the request, where -1 is its
+        /// last argument.
         last: i64,
         /// From key to key; at least 1.
         step: usize,
@@ -122,8 +122,8 @@ impl KeyRule {
 }
 
 impl Spec {
-    /// Puts the indices of `request`'s keys in `keys`, in the order of the specs; arguments that hash
-    /// like keys are among them. None are found if there are none, if nothing tells
+    /// Puts the indices of `request`'s keys in `keys`, in the order of the specs; arguments that
+    /// hash like keys are among them. None are found if there are none, if nothing tells
     /// ([`KeyRule::Untold`]), or if the request is one that any server refuses.
     pub fn keys(&self, request: &Request<'_>, keys: &mut Vec<usize>) {
         keys.clear();

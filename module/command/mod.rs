@@ -7,9 +7,9 @@
 //!   Spec + request            --keys---> which of its arguments are keys
 //! ```
 //!
-//! Servers describe their own commands, so Weir asks and doesn't copy: a command of a newer server or
-//! of a module routes without a line of code here. What a server keeps to itself is written by hand
-//! in one place each:
+//! Servers describe their own commands, so Weir asks and doesn't copy: a command of a newer server
+//! or of a module routes without a line of code here. What a server keeps to itself is written by
+//! hand in one place each:
 //!
 //! * the flag `may_replicate`, which servers hide on purpose, in `spec.rs`;
 //! * the keys of SORT and MIGRATE, whose place no key spec can describe, in `keys.rs`;

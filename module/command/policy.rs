@@ -1,6 +1,7 @@
 //! Which servers a command must reach, and how their replies become one.
 
-/// Which servers a request must reach. Source: <https://redis.io/docs/latest/develop/reference/command-tips/>.
+/// Which servers a request must reach. Source:
+/// <https://redis.io/docs/latest/develop/reference/command-tips/>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestPolicy {
     /// The one that has its keys; any one if it has none.

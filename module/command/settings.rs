@@ -1,9 +1,9 @@
 //! Which settings of a shard concern the data.
 //!
 //! CONFIG GET and SET reach the shards for settings that a user of the database may care about: how
-//! values are kept, when they are evicted, how safe they are, what is logged of them. Everything else
-//! (addresses, paths, passwords, threads, replication) is one server's own, and hidden: the endpoint
-//! is not that server.
+//! values are kept, when they are evicted, how safe they are, what is logged of them. Everything
+//! else (addresses, paths, passwords, threads, replication) is one server's own, and hidden: the
+//! endpoint is not that server.
 
 /// Settings that concern the data. A name that ends in `*` stands for all that begin so.
 const DATA_SETTINGS: &[&str] = &[

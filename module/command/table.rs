@@ -136,8 +136,8 @@ impl CommandTable {
         self.check_head(request, request.len())
     }
 
-    /// As [`CommandTable::check`] for a request of which only the first arguments are there yet, but
-    /// which will have `total`. A subcommand that isn't there yet is unknown.
+    /// As [`CommandTable::check`] for a request of which only the first arguments are there yet,
+    /// but which will have `total`. A subcommand that isn't there yet is unknown.
     pub fn check_head(&self, head: &Request<'_>, total: usize) -> Result<SpecId, CommandError> {
         let id = self.find(head.get(0).unwrap_or_default(), head.get(1))?;
         if self.spec(id).takes(total) { Ok(id) } else { Err(CommandError::WrongArity(id)) }

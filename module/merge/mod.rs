@@ -9,9 +9,9 @@
 //!   SCAN 7         *2 $12 *n ..             scan ----------> *2 $(12 * shards + shard) *n ..
 //! ```
 //!
-//! A reply is handled as the bytes that a shard sent: elements are copied as ranges, never taken apart
-//! into trees. So whatever a shard replies inside an element passes as it is, and merging allocates
-//! nothing once warm.
+//! A reply is handled as the bytes that a shard sent: elements are copied as ranges, never taken
+//! apart into trees. So whatever a shard replies inside an element passes as it is, and merging
+//! allocates nothing once warm.
 //!
 //! An error from any shard is the reply (of several, that of the lowest shard), except where one
 //! success is enough. Replies that don't fit together, as by shards of different versions, are an
@@ -41,9 +41,9 @@ pub struct Merger {
 struct Misfit;
 
 impl Merger {
-    /// Appends the reply to a request whose parts got these replies, each one complete RESP2 frame, in
-    /// ascending order of shards. `order` is that of the plan, for [`How::ByKey`]: for each key, which
-    /// of the parts has it.
+    /// Appends the reply to a request whose parts got these replies, each one complete RESP2 frame,
+    /// in ascending order of shards. `order` is that of the plan, for [`How::ByKey`]: for each key,
+    /// which of the parts has it.
     pub fn merge(&mut self, merge: Merge, order: &[u16], parts: &[&[u8]], out: &mut Vec<u8>) {
         let begin = out.len();
         let done = match merge.how {
@@ -142,8 +142,8 @@ fn concat(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
     Ok(())
 }
 
-/// Every shard has chosen a key at random, so what they chose together is as random: it decides whose
-/// key is taken. Shards count alike, however many keys they have.
+/// Every shard has chosen a key at random, so what they chose together is as random: it decides
+/// whose key is taken. Shards count alike, however many keys they have.
 fn random_key(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
     let chosen = || parts.iter().filter(|part| !is_nil(part));
     let bytes = chosen().flat_map(|part| part.iter());

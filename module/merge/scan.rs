@@ -5,9 +5,9 @@ use crate::ids::ShardId;
 use crate::resp::write;
 use crate::text;
 
-/// Appends the reply to a SCAN that `shard`, of so many `shards`, has answered with `reply`: its own
-/// cursor becomes `cursor * shards + shard`, its end the beginning of the next shard, and the end of
-/// the last shard 0.
+/// Appends the reply to a SCAN that `shard`, of so many `shards`, has answered with `reply`: its
+/// own cursor becomes `cursor * shards + shard`, its end the beginning of the next shard, and the
+/// end of the last shard 0.
 pub fn scan(reply: &[u8], shard: ShardId, shards: usize, out: &mut Vec<u8>) {
     if error_text(reply).is_some() {
         out.extend_from_slice(reply);

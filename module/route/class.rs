@@ -1,7 +1,7 @@
 //! What is to be done with a command that no row of `rows.rs` names.
 //!
-//! One `match` over all that decides, so that the compiler proves that every command has exactly one
-//! answer, those of servers and modules not written yet too.
+//! One `match` over all that decides, so that the compiler proves that every command has exactly
+//! one answer, those of servers and modules not written yet too.
 
 use super::action::{Action, Shape};
 use crate::command::{Begin, Find, Flags, How, KeyRule, KeySpec, Merge, RequestPolicy, Spec};

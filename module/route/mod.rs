@@ -12,9 +12,9 @@
 //!      order        [1, 0, 1]: whose reply has the next element
 //! ```
 //!
-//! What is to be done with a command is decided once, when a [`Router`] is made, in two steps: a row
-//! by name in `rows.rs` where only knowledge of the command can tell, else by the class into which
-//! its flags and policies put it (`class.rs`). A request then costs a look-up of the name, an
+//! What is to be done with a command is decided once, when a [`Router`] is made, in two steps: a
+//! row by name in `rows.rs` where only knowledge of the command can tell, else by the class into
+//! which its flags and policies put it (`class.rs`). A request then costs a look-up of the name, an
 //! array access, and CRC16 over its key.
 //!
 //! The room has no sockets and no sessions; it doesn't know whether a shard is up.

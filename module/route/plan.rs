@@ -4,8 +4,8 @@ use super::action::Local;
 use crate::command::{Merge, Spec};
 use crate::ids::ShardId;
 
-/// What is to be done with one request. Borrows from the router and from its scratch, until the next
-/// request is planned.
+/// What is to be done with one request. Borrows from the router and from its scratch, until the
+/// next request is planned.
 #[derive(Debug)]
 pub enum Plan<'a> {
     /// One shard answers; the request is forwarded as it is.

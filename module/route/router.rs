@@ -92,9 +92,9 @@ impl Router {
         }
     }
 
-    /// Where a request goes of which only the first arguments are there, but which will have `total`:
-    /// if its shard is certain whatever may follow, and no part of it needs to be understood. So a
-    /// value of any size can be forwarded as it arrives.
+    /// Where a request goes of which only the first arguments are there, but which will have
+    /// `total`: if its shard is certain whatever may follow, and no part of it needs to be
+    /// understood. So a value of any size can be forwarded as it arrives.
     pub fn plan_head<'a>(
         &'a self,
         head: &Request<'_>,
@@ -216,8 +216,8 @@ impl Router {
         }
     }
 
-    /// One cursor over all shards, one shard after the other: `shard's cursor * shards + shard`. So 0
-    /// begins with the first shard, and no cursor but the last shard's end is 0.
+    /// One cursor over all shards, one shard after the other: `shard's cursor * shards + shard`. So
+    /// 0 begins with the first shard, and no cursor but the last shard's end is 0.
     fn scan<'a>(&'a self, spec: &'a Spec, request: &Request<'_>) -> Plan<'a> {
         if self.has_one_shard() {
             return Plan::One { shard: FIRST, spec };

@@ -1,8 +1,8 @@
 //! What is to be done with the commands about which flags and policies don't say enough.
 //!
-//! One row per reason. A name that ends in `*` stands for all that begin so and have no row of their
-//! own. Everything that isn't here is decided by `class.rs`; a command is put here only if what it is
-//! can't be told from its description.
+//! One row per reason. A name that ends in `*` stands for all that begin so and have no row of
+//! their own. Everything that isn't here is decided by `class.rs`; a command is put here only if
+//! what it is can't be told from its description.
 
 use super::action::{Action, Check, ClientSub, Local};
 use super::class;

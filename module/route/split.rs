@@ -62,8 +62,8 @@ impl Split {
         }
     }
 
-    /// Gives each shard that has keys a part, with room for its arguments and what all parts share in
-    /// front.
+    /// Gives each shard that has keys a part, with room for its arguments and what all parts share
+    /// in front.
     fn lay_out(&mut self, shape: Shape) {
         self.parts.clear();
         self.next.clear();
@@ -87,8 +87,8 @@ impl Split {
     }
 }
 
-/// Arguments of a request are at most 2^31 (`limits::REQUEST_ARGS_MAX`); what a split adds to them is
-/// their common front, once for each shard.
+/// Arguments of a request are at most 2^31 (`limits::REQUEST_ARGS_MAX`); what a split adds to them
+/// is their common front, once for each shard.
 fn index(number: usize) -> u32 {
     number as u32
 }

@@ -181,7 +181,8 @@ impl ShardMap {
 }
 
 /// Even ranges for `count` shards. Source: redis `redis-cli.c`, `clusterManagerCommandCreate`: it
-/// counts in single precision and adds up the rounding errors, so equal slots need equal arithmetic.
+/// counts in single precision and adds up the rounding errors, so equal slots need equal
+/// arithmetic.
 fn even_split(count: usize) -> Vec<SlotRange> {
     let last_slot = HashSlot::COUNT - 1;
     // Both numbers are far below 2^24, so they are exact.

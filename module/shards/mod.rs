@@ -1,7 +1,7 @@
 //! Key -> hash slot -> shard.
 //!
 //! ```text
-//!   "{user7}.cart" --HashSlot::of--> 4711 --ShardMap--> ShardId(1) --shard()--> 127.0.0.1:7001, 5461-10922
+//!   "{a}.cart" --HashSlot::of--> 15495 --ShardMap--> ShardId(2) --shard()--> 10.0.0.3:6379
 //! ```
 //!
 //! A key's slot is that of a Redis cluster: CRC16 over the key, or over its hash tag, modulo 16384.

@@ -65,8 +65,8 @@ fn tag_start(key: &[u8]) -> Option<usize> {
 /// CRC-16/XMODEM: polynomial 0x1021, nothing reflected, begins at 0. Source: redis `crc16.c`.
 ///
 /// Each byte's step needs the result of the step before, so a key costs the latency of as many
-/// loads as it has bytes. Four bytes at once need one result and four loads that don't wait for each
-/// other.
+/// loads as it has bytes. Four bytes at once need one result and four loads that don't wait for
+/// each other.
 fn crc16(bytes: &[u8]) -> u16 {
     let fours = bytes.chunks_exact(4);
     let rest = fours.remainder();

@@ -6,8 +6,8 @@
 //!   static://[::1]:7000,unix:/run/redis.sock        IPv6 in brackets; a unix socket
 //! ```
 //!
-//! Either all shards name their slots or none does. Ranges of one shard are joined by `+`, since `,`
-//! stands between shards. The path of a unix socket can have neither `,` nor `=`.
+//! Either all shards name their slots or none does. Ranges of one shard are joined by `+`, since
+//! `,` stands between shards. The path of a unix socket can have neither `,` nor `=`.
 
 use std::fmt;
 

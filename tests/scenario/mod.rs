@@ -7,8 +7,9 @@
 //!   expected
 //! ```
 //!
-//! A file has any number of cases, with an empty line between them; none has one inside. `UPDATE=1` writes what came out
-//! in place of what was expected, so that a change of behaviour is read as a change of text.
+//! A file has any number of cases, with an empty line between them; none has one inside. `UPDATE=1`
+//! writes what came out in place of what was expected, so that a change of behaviour is read as a
+//! change of text.
 
 #![allow(dead_code, unreachable_pub, reason = "each runner uses its own part")]
 
@@ -58,8 +59,8 @@ pub fn run(room: &str, mut check: impl FnMut(&str) -> String) {
     }
 }
 
-/// The words of a line; in double quotes a word can have blanks, and escapes as in Rust: `\r`, `\n`,
-/// `\0`, `\"`, `\\`, `\x7f`.
+/// The words of a line; in double quotes a word can have blanks, and escapes as in Rust: `\r`,
+/// `\n`, `\0`, `\"`, `\\`, `\x7f`.
 pub fn words(line: &str) -> Vec<Vec<u8>> {
     let mut bytes = line.bytes().peekable();
     let mut words = Vec::new();
