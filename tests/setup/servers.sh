@@ -18,8 +18,8 @@
 #   2. the cache, $WEIR_CACHE or ~/.cache/weir: so a second clone downloads and builds nothing
 #   3. the machine's own package sources; the package is unpacked into the cache, not installed,
 #      because installing one starts a service that takes port 6379
-#   4. Valkey on Debian: the backports of the same release, unpacked likewise
-#   5. Redis: Debian's source package of today, built in the cache
+#   4. on Debian, the backports of the same release, unpacked likewise
+#   5. Debian's source package of today, built in the cache
 #
 # 4 and 5 use an apt configuration of their own, so the machine's package sources stay as they are.
 # What can't be had is named, and the exit code is 1.
@@ -51,18 +51,19 @@ as_root() {
     fi
 }
 
-# The package lists, once per run: a fresh container has none.
-lists_fresh=
+# The package lists, once per run: a fresh container has none. Where that isn't allowed the lists that
+# are there may do.
+lists_asked=
 refresh_lists() {
-    [ -z "$lists_fresh" ] || return 0
-    have apt-get || { say "this machine has no apt-get"; return 1; }
+    [ -z "$lists_asked" ] || return 0
+    lists_asked=yes
     say "refreshing the package lists"
-    as_root apt-get -qq -o DPkg::Lock::Timeout=300 update || return 1
-    lists_fresh=yes
+    as_root apt-get -qq -o DPkg::Lock::Timeout=300 update || say "going on with the lists as they are"
 }
 
 install_packages() {
-    refresh_lists || return 1
+    have apt-get || { say "no apt-get here: install what corresponds to $*"; return 1; }
+    refresh_lists
     say "installing $*"
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 install "$@" >/dev/null
@@ -75,6 +76,7 @@ unpack_packages() {
     shift
     while [ "$1" != -- ]; do options+=("$1"); shift; done
     shift
+    rm -rf "$folder"
     mkdir -p "$folder/deb"
     (cd "$folder/deb" && apt-get -qq -o "APT::Sandbox::User=$(id -un)" "${options[@]}" download "$@") || return 1
     local deb
@@ -137,13 +139,13 @@ check_rust() {
     done
 }
 
+compiler() {
+    have cc && have make || install_packages build-essential || die "no C compiler and make"
+}
+
 build_deps() {
-    local missing=()
-    have cc && have make || missing+=(build-essential)
-    have_libclang || missing+=(libclang-dev)
-    if [ ${#missing[@]} != 0 ]; then
-        install_packages "${missing[@]}" || die "could not install: ${missing[*]}"
-    fi
+    compiler
+    have_libclang || install_packages libclang-dev || die "no libclang"
     check_rust
 }
 
@@ -160,9 +162,11 @@ good_server() {
     [ -n "$version" ] && at_least "$version" "$oldest"
 }
 
-# candidate PACKAGE: the version that the machine's own sources offer, without epoch and revision.
+# candidate PACKAGE APT_OPTIONS...: the version that the sources offer, without epoch and revision.
 candidate() {
-    apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9]*:\)\{0,1\}\([0-9][0-9.]*\).*/\2/p'
+    local package=$1
+    shift
+    apt-cache "$@" policy "$package" 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9]*:\)\{0,1\}\([0-9][0-9.]*\).*/\2/p'
 }
 
 # link_server KIND FOLDER: points .servers/KIND at the programs in FOLDER.
@@ -214,7 +218,8 @@ cached() {
 
 packaged() {
     local kind=$1 version
-    have apt-get && refresh_lists || return 1
+    have apt-get || return 1
+    refresh_lists
     version=$(candidate "$kind-server")
     [ -n "$version" ] && at_least "$version" "$oldest" || return 1
     say "unpacking this machine's package $kind-server $version"
@@ -223,31 +228,35 @@ packaged() {
 }
 
 backported() {
-    local kind=$1 id codename
+    local kind=$1 id codename version
+    [ -r /etc/os-release ] || return 1
     id=$(. /etc/os-release && echo "${ID:-}")
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-    [ "$id" = debian ] && [ -n "$codename" ] || return 1
-    say "unpacking $kind-server from $codename-backports"
+    have apt-get && [ "$id" = debian ] && [ -n "$codename" ] || return 1
     private_apt "deb [signed-by=$keyring] $mirror $codename-backports main" || return 1
+    version=$(candidate "$kind-server" "${private_options[@]}")
+    [ -n "$version" ] && at_least "$version" "$oldest" || return 1
+    say "unpacking $kind-server $version from $codename-backports"
     unpack_packages "$work/$kind" "${private_options[@]}" -- "$kind-server" "$kind-tools" &&
         keep "$kind" "$work/$kind/root/usr/bin" && link_server "$kind" "$cache/$kind"
 }
 
 from_source() {
-    local kind=$1 tls=no
+    local kind=$1 source=$work/source tree=$work/tree tls=no
     have apt-get || return 1
-    build_deps
+    compiler
     say "building $kind from Debian's source package (about two minutes)"
     private_apt "deb-src [signed-by=$keyring] $mirror sid main" || return 1
-    mkdir -p "$work/source" "$work/tree"
-    (cd "$work/source" && apt-get -qq "${private_options[@]}" source --download-only "$kind") || return 1
-    tar -xf "$work/source/${kind}"_*.orig.tar.* -C "$work/tree" --strip-components=1 || return 1
+    rm -rf "$source" "$tree"
+    mkdir -p "$source" "$tree"
+    (cd "$source" && apt-get -qq "${private_options[@]}" source --download-only "$kind") || return 1
+    tar -xf "$source/${kind}"_*.orig.tar.* -C "$tree" --strip-components=1 || return 1
     [ ! -r /usr/include/openssl/ssl.h ] || tls=yes
-    if ! make -C "$work/tree" -j"$(nproc)" BUILD_TLS=$tls >"$work/make.log" 2>&1; then
+    if ! make -C "$tree" -j"$(nproc)" BUILD_TLS=$tls >"$work/make.log" 2>&1; then
         tail -n 40 "$work/make.log" >&2
         return 1
     fi
-    keep "$kind" "$work/tree/src" && link_server "$kind" "$cache/$kind"
+    keep "$kind" "$tree/src" && link_server "$kind" "$cache/$kind"
 }
 
 servers() {
@@ -255,8 +264,7 @@ servers() {
     local kind
     for kind in valkey redis; do
         good_server "$root/.servers/$kind/$kind-server" && [ -x "$root/.servers/$kind/$kind-cli" ] && continue
-        given $kind || cached $kind || packaged $kind ||
-            { [ $kind = valkey ] && backported $kind; } || { [ $kind = redis ] && from_source $kind; } ||
+        given $kind || cached $kind || packaged $kind || backported $kind || from_source $kind ||
             die "no $kind-server $oldest or newer could be had; install one, or name it in WEIR_${kind^^}_SERVER"
     done
 }
@@ -268,7 +276,8 @@ bench() {
     local program
     program=$(command -v nutcracker) || {
         # The package's service listens on ports that nobody here uses, but unpacking starts none at all.
-        refresh_lists || die "nutcracker is missing"
+        have apt-get || die "no nutcracker, and no apt-get to get it with"
+        refresh_lists
         unpack_packages "$work/nutcracker" -- nutcracker || die "the package nutcracker could not be had"
         rm -rf "${cache:?}/nutcracker"
         mkdir -p "$cache/nutcracker"
