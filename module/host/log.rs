@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use redis_module::raw;
 
+use super::Threads;
 use super::api::{self, Ctx};
 use crate::engine::Level;
 
@@ -47,15 +48,15 @@ pub(super) fn open(ctx: Ctx<'_>) {
     CTX.store(ctx.detached(), Ordering::Release);
 }
 
-/// Tells what was held back, and frees what `open` made. Main thread, when no other thread of ours
-/// is left.
-pub(super) fn close() {
+/// Tells what was held back, and frees what `open` made, unless a thread is left that may be using
+/// it right now. Main thread.
+pub(super) fn close(threads: Threads) {
     let rest = QUIET.lock().unwrap_or_else(PoisonError::into_inner).drain();
     for (level, line) in rest {
         write(level, &line);
     }
     let ctx = CTX.swap(ptr::null_mut(), Ordering::AcqRel);
-    if !ctx.is_null() {
+    if !ctx.is_null() && threads == Threads::Gone {
         // SAFETY: `open` made it, the swap takes it once, and the other threads are gone.
         unsafe { api::free_detached(ctx) };
     }

@@ -57,8 +57,13 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 ) -> c_int {
     // SAFETY: as the caller promises.
     let initialised = unsafe { api::init(ctx, c"weir", load::version_number()) };
-    if initialised != OK || api::missing().is_some() {
+    if api::missing().is_some() {
         return ERR; // Without the server's functions there is no log either.
+    }
+    if initialised != OK {
+        // Nothing may be touched here: it belongs to the one that is running.
+        log::line(Level::Warning, "not loaded: a module of this name is loaded already");
+        return ERR;
     }
     // SAFETY: as the caller promises.
     let ctx = unsafe { Ctx::new(ctx) };
@@ -66,7 +71,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
     let loaded = guard("loading", || load::load(ctx, argc), || Err("see above".to_owned()));
     let Err(why) = loaded else { return OK };
     log::line(Level::Warning, &format!("not loaded: {why}"));
-    leave();
+    leave(stop());
     ERR
 }
 
@@ -77,16 +82,8 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 /// Only for the server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RedisModule_OnUnload(_ctx: *mut RedisModuleCtx) -> c_int {
-    match guard("unloading", stop, || Err("a bug".to_owned())) {
-        Ok(()) => {
-            leave();
-            OK
-        }
-        Err(why) => {
-            log::line(Level::Warning, &format!("not unloaded: {why}"));
-            ERR
-        }
-    }
+    leave(stop());
+    OK
 }
 
 /// The host is about to exit: clients get what is theirs, and the Unix socket's file goes.
@@ -96,29 +93,36 @@ unsafe extern "C" fn shutdown(
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    if let Err(why) = guard("shutting down", stop, || Err("a bug".to_owned())) {
-        log::line(Level::Warning, &why);
-    }
+    stop();
+}
+
+/// Whether threads of ours are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Threads {
+    Gone,
+    /// Stuck in a call that doesn't return. The worker has pinned their code in memory.
+    Left,
 }
 
 /// Stops all workers, if there are any. It takes a bounded time.
-///
-/// # Errors
-/// Which threads are still there. Their code stays in memory, so they can do no harm.
-fn stop() -> Result<(), String> {
-    let Some(running) = state::take_running() else { return Ok(()) };
-    match running.fleet.stop() {
-        Ok(()) => {
-            let listening = running.listening;
-            log::line(Level::Notice, &format!("no longer serving on {listening}"));
-            Ok(())
+fn stop() -> Threads {
+    let body = || {
+        let Some(running) = state::take_running() else { return Threads::Gone };
+        let stopped = running.fleet.stop();
+        log::line(Level::Notice, &format!("no longer serving on {}", running.listening));
+        match stopped {
+            Ok(()) => Threads::Gone,
+            Err(stuck) => {
+                log::line(Level::Warning, &format!("{stuck}; they are left to themselves"));
+                Threads::Left
+            }
         }
-        Err(stuck) => Err(stuck.to_string()),
-    }
+    };
+    guard("stopping", body, || Threads::Left)
 }
 
-/// Forgets everything. No other thread of ours is left.
-fn leave() {
+/// Forgets everything.
+fn leave(threads: Threads) {
     guard("leaving", state::clear, || ());
-    log::close();
+    log::close(threads);
 }
