@@ -18,7 +18,8 @@ typedef RedisModuleCallReply *(*weir_call_function)(RedisModuleCtx *ctx, const c
                                                     const char *format, ...);
 
 /* Logs `length` bytes of `text` as they are: whatever looks like a format in them is only text.
- * The server cuts a line after about a thousand bytes. `ctx` may be NULL. Any thread may call it. */
+ * The server cuts a line after about a thousand bytes. `ctx` may be NULL. Any thread may call
+ * it. */
 void weir_log(weir_log_function log, RedisModuleCtx *ctx, const char *level, const char *text,
               size_t length);
 
