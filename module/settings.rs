@@ -134,8 +134,9 @@ const GB: i64 = 1024 * MB;
 const HOUR_MS: i64 = 3_600_000;
 
 options! {
-    /// The shards behind the endpoint: `static://host:port,host:port,...`, one primary of each. The
-    /// 16384 hash slots are split evenly in that order.
+    /// The shards behind the endpoint: `static://host:port,host:port,...`, the primary of each. The
+    /// 16384 hash slots are split evenly in that order, unless each names its own:
+    /// `host:port=0-5460+7000`.
     upstream: String, "upstream", text(""), AtLoad, Open;
     /// Addresses on which clients are served, separated by spaces.
     bind: String, "bind", text("127.0.0.1"), AtLoad, Open;
@@ -143,7 +144,7 @@ options! {
     port: u16, "port", number(6399, 0, 65_535, Unit::Count), AtLoad, Open;
     /// Path of a Unix socket on which clients are served too. Empty: none.
     unixsocket: String, "unixsocket", text(""), AtLoad, Open;
-    /// Worker threads. One serves several hundred thousand pipelined commands a second.
+    /// Worker threads. One is enough until it keeps a processor core busy.
     threads: u16, "threads", number(1, 1, 64, Unit::Count), AtLoad, Open;
     /// The user as whom Weir itself logs in to the shards. Empty: the default user.
     shard_user: String, "shard-user", text(""), Live, Open;
@@ -170,13 +171,14 @@ options! {
     poll_interval: Duration, "poll-interval",
         number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
     /// How much of one request is held in memory where it can't be passed on as it arrives. A
-    /// larger one closes the connection with an error.
+    /// larger one gets an error.
     request_max: u64, "request-max", number(64 * MB, MB, GB, Unit::Bytes), Live, Open;
-    /// Replies that one client may leave unread before Weir stops to read its requests.
+    /// How much of a large reply is held for a client that is slow to take it. Beyond that the
+    /// shard's connection is not read until the client has taken some.
     client_output_max: u64, "client-output-max",
         number(16 * MB, 64 * 1024, GB, Unit::Bytes), Live, Open;
-    /// How much of one reply is held in memory while the replies before it are awaited. Beyond that
-    /// the shard's connection is not read until they have left.
+    /// How much one client's replies may hold in memory while those of earlier commands are
+    /// awaited, from another shard. A reply for which there is no room becomes an error.
     reply_held_max: u64, "reply-held-max", number(64 * MB, MB, GB, Unit::Bytes), Live, Open;
     /// A client that takes nothing of a reply, while others on the same shard connection queue
     /// behind it, is closed after so long.

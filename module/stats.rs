@@ -189,7 +189,7 @@ stats! {
     /// What one worker has counted about one shard.
     ShardStats, SHARD_ROWS;
 
-    /// A [`ShardState`].
+    /// How the worker that is worst off stands with the shard: `up`, `connecting` or `down`.
     state: Highest;
     /// Histories of the primary that were seen, from 1: one more after each failover or restart.
     generation: Highest;
