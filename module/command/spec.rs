@@ -3,6 +3,7 @@
 use super::flags::Flags;
 use super::keys::{KeyRule, KeySpec};
 use super::policy::{RequestPolicy, ResponsePolicy};
+use super::table::SpecId;
 
 /// Commands that are no writes and yet may move the replication offset: servers have a flag for
 /// them, but leave it out of `COMMAND`. Source: redis `src/commands/*.json`, `MAY_REPLICATE`.
@@ -11,6 +12,8 @@ const MAY_REPLICATE: &[&str] = &["eval", "evalsha", "fcall", "pfcount", "publish
 /// One command or subcommand, as the server describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
+    /// Its place in its table.
+    pub id: SpecId,
     /// `get`, `config|get`; as the server writes it, mostly in lower case.
     pub name: Box<str>,
     /// How many arguments, the name included: exactly so many, or if negative at least.
@@ -45,6 +48,7 @@ impl Spec {
         let flags = if hidden || module { told | Flags::MAY_REPLICATE } else { told };
         let key_rule = KeyRule::of(&name, flags, &key_specs);
         Self {
+            id: SpecId::default(),
             name,
             arity,
             flags,

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::resp::{Request, Value};
 
 /// A command's or subcommand's place in its [`CommandTable`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SpecId(u16);
 
 impl SpecId {
@@ -105,6 +105,9 @@ impl CommandTable {
     fn of(mut specs: Vec<Spec>) -> Result<Self, TableError> {
         if specs.len() > limits::COMMANDS_MAX {
             return Err(TableError::TooMany(specs.len()));
+        }
+        for (place, spec) in (0u16..).zip(&mut specs) {
+            spec.id = SpecId(place);
         }
         let commands = (0u16..).zip(&specs).filter(|(_, spec)| spec.subcommand_name().is_none());
         let names = Names::new(commands.map(|(place, spec)| (place, &*spec.name)));

@@ -41,8 +41,8 @@ impl Engine {
     ) {
         let router = std::sync::Arc::clone(&self.router);
         let plan = router.plan(request, scratch);
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.commands += 1;
+        if let (Some(session), Some(spec)) = (self.sessions.get_mut(id), plan.spec()) {
+            session.last_command = Some(spec.id);
         }
         match plan {
             Plan::One { shard, spec } => {
@@ -181,8 +181,9 @@ impl Engine {
 
     // ---------------------------------------------------------------- large requests
 
-    /// A request is not complete. If it is large, it is forwarded as it arrives where its begin tells
-    /// where it goes; where not, it is held up to a bound. Returns whether it may be served on now.
+    /// A request is not complete. If it is large, it is forwarded as it arrives where its begin
+    /// tells where it goes; where not, it is held up to a bound. Returns whether it may be served
+    /// on now.
     pub(super) fn serve_large(
         &mut self,
         id: SessionId,

@@ -32,6 +32,11 @@ pub enum Event {
         /// How many.
         bytes: usize,
     },
+    /// The client has sent its last byte, and all were read. It may still take replies.
+    SessionEnded {
+        /// Whose.
+        session: SessionId,
+    },
     /// The client has gone, or its connection failed. The worker has closed it.
     SessionClosed {
         /// Whose.

@@ -172,6 +172,7 @@ impl Engine {
             Event::Accepted { session, peer } => self.accepted(session, peer),
             Event::SessionRead { session, bytes } => self.session_read(session, bytes),
             Event::SessionWrote { session, bytes } => self.session_wrote(session, bytes),
+            Event::SessionEnded { session } => self.session_ended(session),
             Event::SessionClosed { session } => self.session_closed(session),
             Event::LinkOpened { link } => self.link_opened(link),
             Event::LinkFailed { link, reason } => self.link_failed(link, &reason),

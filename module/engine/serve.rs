@@ -27,13 +27,13 @@ impl Engine {
             out: Outbox::default(),
             mode: Mode::Serving,
             holds: Holds::default(),
+            ended: false,
             reading: true,
             touched: false,
             pausing: false,
             reply: ReplyMode::On,
             marks: crate::acks::SessionMarks::default(),
             moved: self.now,
-            commands: 0,
         };
         self.sessions.insert(id, session);
         self.stats().connections_received.add(1);
@@ -70,6 +70,14 @@ impl Engine {
             {
                 self.memory.push(memory);
             }
+        }
+        self.touch(id);
+    }
+
+    pub(super) fn session_ended(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.ended = true;
+            session.reading = false;
         }
         self.touch(id);
     }
@@ -130,12 +138,26 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        let closing = matches!(session.mode, Mode::Closing) && session.seats.is_empty();
         let waiting_bytes = session.intake.as_ref().map_or(0, Intake::len);
-        let stuck = !matches!(session.mode, Mode::Serving | Mode::Uploading(_));
-        let reading = !session.holds.any()
-            && !(stuck && waiting_bytes >= limits::SESSION_READ_BYTES)
-            && !matches!(session.mode, Mode::Closing);
+        let (served, full) = match session.mode {
+            Mode::Serving => (!session.holds.any(), false),
+            Mode::Closing => (true, true),
+            Mode::Uploading(_) => (false, false),
+            Mode::Draining(_) | Mode::Waiting => {
+                (false, waiting_bytes >= limits::SESSION_READ_BYTES)
+            }
+        };
+        let closing = served
+            && session.seats.is_empty()
+            && (session.ended || matches!(session.mode, Mode::Closing));
+        // Nobody is left to be told the count, and the rest of a large request will never come.
+        let abandoned = session.ended
+            && match session.mode {
+                Mode::Waiting => true,
+                Mode::Uploading(_) => !session.holds.any(),
+                _ => false,
+            };
+        let reading = !session.ended && !session.holds.any() && !full;
         if reading != session.reading {
             session.reading = reading;
             self.outputs.push_back(Output::ReadSession { session: id, on: reading });
@@ -146,8 +168,8 @@ impl Engine {
         if room {
             self.unpause_links(id);
         }
-        if closing {
-            self.close_session(id, true);
+        if closing || abandoned {
+            self.close_session(id, closing);
         }
     }
 

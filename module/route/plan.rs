@@ -55,6 +55,20 @@ pub enum Plan<'a> {
     Error(&'a [u8]),
 }
 
+impl<'a> Plan<'a> {
+    /// The command, if it is one.
+    pub fn spec(&self) -> Option<&'a Spec> {
+        match self {
+            Self::One { spec, .. }
+            | Self::Split { spec, .. }
+            | Self::All { spec, .. }
+            | Self::Scan { spec, .. }
+            | Self::Local { spec, .. } => Some(spec),
+            Self::Error(_) => None,
+        }
+    }
+}
+
 /// What is known of a request that is not all there yet, but whose shard is certain.
 #[derive(Debug)]
 pub struct Head<'a> {

@@ -6,8 +6,8 @@
 //!   marks:  shard 0: round 17, shard 1: round 4             what its next WAIT is about
 //! ```
 //!
-//! A session is passive: the engine reads its requests and fills its seats. What it may do is in one
-//! [`Mode`]; whether its requests are read on is in its [`Holds`].
+//! A session is passive: the engine reads its requests and fills its seats. What it may do is in
+//! one [`Mode`]; whether its requests are read on is in its [`Holds`].
 
 pub mod seats;
 
@@ -115,6 +115,8 @@ pub struct Session<F, U, W, M, C> {
     pub mode: Mode<U, W>,
     /// Why they are not read on.
     pub holds: Holds,
+    /// It has sent its last byte.
+    pub ended: bool,
     /// Whether its socket is being read.
     pub reading: bool,
     /// Whether it is in the list of sessions to be looked at.
@@ -127,6 +129,4 @@ pub struct Session<F, U, W, M, C> {
     pub marks: M,
     /// When its output last moved, while there is some.
     pub moved: Time,
-    /// Commands it sent.
-    pub commands: u64,
 }

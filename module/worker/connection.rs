@@ -20,8 +20,8 @@ pub(super) enum Who {
 ///   kind  |     index      |     tag
 /// ```
 ///
-/// An event that was fetched before a connection ended carries its tag, and so never reaches the next
-/// tenant of its place.
+/// An event that was fetched before a connection ended carries its tag, and so never reaches the
+/// next tenant of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watched {
     Bell,
@@ -63,9 +63,11 @@ pub(super) enum Reading {
     Off,
     /// As above, and it is known that the peer has sent its last byte: there are some before it.
     OffAtEnd,
-    /// As above, and the connection is dead in both directions, which the kernel would report without
-    /// end. So it isn't watched at all until it is read again.
+    /// As above, and the connection is dead in both directions, which the kernel would report
+    /// without end. So it isn't watched at all until it is read again.
     OffUnwatched,
+    /// The peer has sent its last byte and it was read; it may still be written to.
+    Ended,
 }
 
 /// One open connection.
@@ -109,7 +111,7 @@ impl Connection {
         let reading = match self.reading {
             Reading::On => Interest::READ,
             Reading::Off => Interest::HANGUP,
-            Reading::OffAtEnd | Reading::OffUnwatched => Interest::NONE,
+            Reading::OffAtEnd | Reading::OffUnwatched | Reading::Ended => Interest::NONE,
         };
         if self.full { reading.and(Interest::WRITE) } else { reading }
     }

@@ -6,11 +6,12 @@
 //!     +----------------------------------------------------------------------------------------+
 //! ```
 //!
-//! The order within a turn: bytes before timers, so that an answer which has come in time counts even
-//! if its reader was busy; `TurnEnd` after both, so that it sees all that this turn brought; writes
-//! last, so that all that goes to one connection goes in one.
+//! The order within a turn: bytes before timers, so that an answer which has come in time counts
+//! even if its reader was busy; `TurnEnd` after both, so that it sees all that this turn brought;
+//! writes last, so that all that goes to one connection goes in one.
 //!
-//! Events on the bell need no handling: it has ended the sleep, and the mail is opened in every turn.
+//! Events on the bell need no handling: it has ended the sleep, and the mail is opened in every
+//! turn.
 
 use std::io;
 use std::sync::Arc;
@@ -55,8 +56,8 @@ pub(super) struct Worker<M> {
     pub(super) alarms: Alarms,
     /// Links whose connection isn't made yet.
     pub(super) attempts: Mirror<LinkId, Attempt>,
-    /// Links that failed while the engine was asking for something. It hears of them in the next turn,
-    /// so that one which tries again at once can't keep this turn from ending.
+    /// Links that failed while the engine was asking for something. It hears of them in the next
+    /// turn, so that one which tries again at once can't keep this turn from ending.
     pub(super) failures: Vec<(LinkId, String)>,
     pub(super) connections: Connections,
     reception: Reception,
@@ -244,8 +245,8 @@ impl<M: Machine> Worker<M> {
         }
     }
 
-    /// The process has no more descriptors. To ask again at once would be to spin; clients wait in the
-    /// kernel's queue.
+    /// The process has no more descriptors. To ask again at once would be to spin; clients wait in
+    /// the kernel's queue.
     fn rest(&mut self, error: &io::Error, now: Time) {
         self.log(
             Level::Warning,
@@ -302,6 +303,7 @@ impl<M: Machine> Worker<M> {
             Some(Reading::Off | Reading::OffAtEnd) if ready.hung_up() => {
                 self.peer_left_unread(who, ready, now);
             }
+            Some(Reading::Ended) if ready.dead() => self.end(who, "it closed the connection", now),
             _ => {}
         }
     }
@@ -322,7 +324,7 @@ impl<M: Machine> Worker<M> {
             };
             let room = space.len().min(share);
             match connection.stream.read(&mut space[..room]) {
-                Ok(0) => return self.end(who, "it closed the connection", now),
+                Ok(0) => return self.peer_ended(who, now),
                 Ok(bytes) => {
                     self.machine.handle(read_event(who, bytes), now);
                     // A short read has emptied the socket: to ask again would be in vain.
@@ -348,14 +350,30 @@ impl<M: Machine> Worker<M> {
             Who::Session(_) => !ready.dead(),
             Who::Link(_) => true,
         };
-        if !worth_reading || connection.stream.unread() == 0 {
+        if !worth_reading {
             self.end(who, "it closed the connection", now);
+        } else if connection.stream.unread() == 0 {
+            self.peer_ended(who, now);
         } else if ready.dead() {
             connection.reading = Reading::OffUnwatched;
             self.epoll.remove(connection.stream.fd());
         } else {
             connection.reading = Reading::OffAtEnd;
             self.tell_epoll(who);
+        }
+    }
+
+    /// All that the peer has sent was read, and it sends no more. A client may still be there for
+    /// its replies, as behind `printf ... | nc`; the machine closes when they have left. A shard
+    /// isn't.
+    fn peer_ended(&mut self, who: Who, now: Time) {
+        let Who::Session(session) = who else {
+            return self.end(who, "it closed the connection", now);
+        };
+        if let Some(connection) = self.connections.get_mut(who) {
+            connection.reading = Reading::Ended;
+            self.tell_epoll(who);
+            self.machine.handle(Event::SessionEnded { session }, now);
         }
     }
 

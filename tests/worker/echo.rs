@@ -162,6 +162,9 @@ impl Machine for Echo {
             Event::SessionWrote { session, bytes } => {
                 self.clients.get_mut(&session).unwrap().output.drain(..bytes);
             }
+            Event::SessionEnded { session } => {
+                self.outputs.push_back(Output::CloseSession { session, after_flush: true });
+            }
             Event::SessionClosed { session } => {
                 self.clients.remove(&session);
                 let text = format!("closed {}", self.clients.len());
