@@ -101,14 +101,14 @@ slab_id! {
 }
 
 /// A vector with holes, whose ids tell an old tenant of a place from a new one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Slab<K, T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
     _key: std::marker::PhantomData<fn() -> K>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Place<T> {
     tag: u32,
     tenant: Option<T>,
@@ -186,7 +186,7 @@ impl<K: SlabId, T> Slab<K, T> {
 }
 
 /// Tenants kept under ids that somebody else's [`Slab`] gives out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mirror<K, T> {
     places: Vec<Option<(u32, T)>>,
     _key: std::marker::PhantomData<fn() -> K>,

@@ -28,7 +28,7 @@ pub enum Resolved {
 }
 
 /// Upper bounds for the offsets of one generation's writes: both columns strictly ascending.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Bounds(VecDeque<(RoundNumber, u64)>);
 
 impl Bounds {
@@ -64,7 +64,7 @@ impl Bounds {
 }
 
 /// A generation that has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Past {
     generation: Generation,
     bounds: Bounds,
@@ -73,7 +73,7 @@ struct Past {
 }
 
 /// The present generation of a shard, and the last few before it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct History {
     generation: Generation,
     /// The first round of the present generation: what a proven mark of an older one becomes.

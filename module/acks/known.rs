@@ -11,12 +11,12 @@ use crate::ids::Time;
 use crate::limits::{ACK_KNOWN_AGE_MAX, ACK_KNOWN_MAX};
 
 /// The last replies of a shard, oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     replies: VecDeque<Reply>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reply {
     aof: bool,
     round: RoundNumber,

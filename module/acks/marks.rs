@@ -7,7 +7,7 @@ use crate::ids::ShardId;
 
 /// The marks of one session. Most write to one shard between two waits, or to a few: the first is kept in
 /// place, the others in a list that isn't there until it is needed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SessionMarks {
     first: Option<(ShardId, Trace)>,
     others: Vec<(ShardId, Trace)>,
@@ -43,24 +43,27 @@ impl SessionMarks {
         self.trace(shard).lost = true;
     }
 
-    /// The first shard on which a write may be lost of which the client hasn't been told; it is forgotten
-    /// there, because the caller tells the client now. Each further one is told by a WAIT of its own, so
-    /// that every shard is named.
+    /// The first shard on which a write may be lost of which the client hasn't been told. The loss is
+    /// forgotten, because the caller tells the client now: also of a loss that a waiting session hears of
+    /// ([`super::Denied::Lost`]). What was written there since is not forgotten. Each further shard is
+    /// told by a WAIT of its own, so that every one is named.
     pub fn take_loss<'a>(
         &mut self,
         acks: impl Fn(ShardId) -> Option<&'a ShardAcks>,
     ) -> Option<ShardId> {
-        let stale = |&(shard, trace): &(ShardId, Trace)| {
-            let resolved = trace.mark.zip(acks(shard)).map(|(mark, acks)| acks.resolve(mark));
-            trace.lost || resolved == Some(Resolved::Lost)
-        };
-        let (shard, _) = self.traces().find(|trace| stale(trace))?;
-        self.forget(shard);
+        let ended =
+            |shard, mark| acks(shard).is_some_and(|acks| acks.resolve(mark) == Resolved::Lost);
+        let (shard, trace) = self.traces().find(|&(shard, trace)| {
+            trace.lost || trace.mark.is_some_and(|mark| ended(shard, mark))
+        })?;
+        match trace.mark {
+            Some(mark) if !ended(shard, mark) => self.trace(shard).lost = false,
+            _ => self.forget(shard),
+        }
         Some(shard)
     }
 
-    /// Forgets one shard: the client has been told that its writes there may be lost.
-    pub fn forget(&mut self, shard: ShardId) {
+    fn forget(&mut self, shard: ShardId) {
         self.others.retain(|&(other, _)| other != shard);
         if self.first.is_some_and(|(first, _)| first == shard) {
             self.first = self.others.pop();
@@ -129,8 +132,18 @@ mod tests {
         begin(&mut acks, 2, Proof::Below(50));
         marks.wrote(ShardId(0), &acks);
         assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(0)));
-        assert!(marks.is_empty());
         assert_eq!(marks.take_loss(|_| Some(&acks)), None);
+        assert_eq!(marks.iter().next(), Some((ShardId(0), acks.mark())), "the later write counts");
+    }
+
+    #[test]
+    fn a_session_that_lost_all_has_written_nothing() {
+        let (mut acks, mut marks) = (ShardAcks::new(), SessionMarks::default());
+        begin(&mut acks, 1, Proof::Nothing);
+        marks.wrote(ShardId(0), &acks);
+        begin(&mut acks, 2, Proof::Nothing);
+        assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(0)));
+        assert!(marks.is_empty());
     }
 
     #[test]
@@ -159,6 +172,6 @@ mod tests {
         assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(0)));
         assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(1)));
         assert_eq!(marks.take_loss(|_| Some(&acks)), None);
-        assert_eq!(marks.iter().map(|(shard, _)| shard).collect::<Vec<_>>(), [ShardId(2)]);
+        assert_eq!(marks.iter().count(), 3, "only what was unknown is forgotten");
     }
 }

@@ -77,8 +77,8 @@ mod words;
 pub use history::Resolved;
 pub use marks::SessionMarks;
 pub use shard::ShardAcks;
-pub use waits::Waits;
+pub use waits::{Confirm, Part, Verdict, Waits};
 pub use words::{
-    Acked, Action, Answer, Barrier, Counts, Denied, ErrorText, Generation, Mark, Need, Proof,
-    RoundNumber, Seen, TrackerId,
+    Acked, Action, Answer, Barrier, Counted, Counts, Denied, Epoch, ErrorText, Generation, Mark,
+    Need, Proof, RoundNumber, Seen, TrackerId,
 };

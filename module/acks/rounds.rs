@@ -149,7 +149,7 @@ impl ShardAcks {
             self.waiters.take(&mut queue, session);
             self.waiters.push(&mut members, session, Place::Round(id));
             let Some(waiter) = self.waiters.get(session) else { continue };
-            ask = Some(self.smaller_ask(ask, waiter.need, waiter.goal, Acked::default()));
+            ask = Some(self.smaller_ask(ask, waiter.question(), waiter.goal, Acked::default()));
             expired |= waiter.expired;
         }
         let (Some(ask), Some(tracker)) = (ask, self.trackers.get_mut(id)) else { return };
@@ -229,11 +229,19 @@ impl ShardAcks {
         while let Some(session) = next {
             let Some(waiter) = self.waiters.get(session) else { break };
             next = waiter.after();
-            let (need, goal) = (waiter.need, waiter.goal);
-            if acked.meets(goal) || (waiter.expired && settled) {
+            let (need, goal) = (waiter.question(), waiter.goal);
+            if let Some(old) = waiter.confirms {
+                self.waiters.take(&mut round.members, session);
+                if old.epoch == self.epoch {
+                    self.waiters.remove(session);
+                    self.counted_as(session, old.acked);
+                } else {
+                    self.recount(session, now);
+                }
+            } else if acked.meets(goal) || (waiter.expired && settled) {
                 self.waiters.take(&mut round.members, session);
                 self.waiters.remove(session);
-                self.answer(session, Ok(acked));
+                self.counted_as(session, acked);
             } else if Class::of(need, goal, class.wrote(), self.online()) != class {
                 // A replica came or went: who asks for more is no longer in one row with who doesn't.
                 self.waiters.take(&mut round.members, session);

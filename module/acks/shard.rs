@@ -3,6 +3,7 @@
 //! What happens to rounds is in `rounds.rs`.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use super::class::Class;
@@ -10,9 +11,10 @@ use super::history::{History, Resolved};
 use super::known::Known;
 use super::tracker::{State, Tracker};
 use super::waiters::{Place, Row, Waiter, Waiters};
+use super::waits::Confirm;
 use super::words::{
-    Acked, Action, Answer, Counts, Denied, ErrorText, Generation, Mark, Need, Proof, RoundNumber,
-    Seen, TrackerId,
+    Acked, Action, Counted, Counts, Denied, Epoch, ErrorText, Generation, LEAST, Mark, Need, Proof,
+    RoundNumber, Seen, TrackerId,
 };
 use crate::ids::{SessionId, Slab, Time};
 use crate::limits::{
@@ -24,9 +26,10 @@ use crate::limits::{
 ///
 /// Call order in an epoll turn: whatever happened (`wait`, `round_replied`, ..., `handle_timeout`), then
 /// `start_rounds` once, then `poll_action` until there is none, then `next_timeout`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ShardAcks {
     pub(super) history: History,
+    pub(super) epoch: Epoch,
     /// The last INFO of the present generation.
     pub(super) seen: Option<Seen>,
     /// Whether the shard can be asked.
@@ -45,7 +48,7 @@ pub struct ShardAcks {
 }
 
 /// What there is of a class: who waits for its next round, and its connections.
-#[derive(Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct ClassRow {
     pub(super) queue: Row,
     pub(super) trackers: [Option<TrackerId>; ACK_ROUNDS_PER_CLASS_MAX],
@@ -53,6 +56,18 @@ pub(super) struct ClassRow {
     pub(super) open_after: Option<Time>,
     /// Nothing is asked until then: the shard refused the last question.
     pub(super) ask_after: Option<Time>,
+}
+
+impl fmt::Debug for ClassRow {
+    /// Most classes are never used; those are a dash, so that a dump of a shard can be read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.open_after.or(self.ask_after);
+        if self.queue.is_empty() && held.is_none() && self.trackers.iter().all(Option::is_none) {
+            return f.write_str("-");
+        }
+        let holds = (self.open_after, self.ask_after);
+        write!(f, "{:?} {:?} {:?}", self.queue, self.trackers, holds)
+    }
 }
 
 impl Default for ShardAcks {
@@ -67,6 +82,7 @@ impl ShardAcks {
         let first = RoundNumber(1);
         Self {
             history: History::new(first),
+            epoch: Epoch::default(),
             seen: None,
             reachable: false,
             next_round: first,
@@ -144,28 +160,67 @@ impl ShardAcks {
         now: Time,
     ) {
         self.counts.waits += 1;
-        let mark = match mark.map(|mark| self.resolve(mark)) {
+        self.admit(session, Waiter::new(need, mark, deadline), now);
+        self.invariants();
+    }
+
+    /// A session whose shards answered at different times is back with the count that this shard told it:
+    /// is it still true? If the shard is still in the same epoch, an INFO says so at once, whatever its
+    /// replicas do; else the session waits as if it came for the first time.
+    ///
+    /// A replica that went and came back between two looks is not noticed. It had the writes when it was
+    /// counted, and has them again: a primary takes no replica back that doesn't get all it has.
+    pub fn confirm(&mut self, session: SessionId, old: &Confirm, now: Time) {
+        self.counts.confirms += 1;
+        let mut waiter = Waiter::new(old.need, old.mark, old.deadline);
+        waiter.confirms = Some(old.counted).filter(|counted| counted.epoch == self.epoch);
+        self.admit(session, waiter, now);
+        self.invariants();
+    }
+
+    fn admit(&mut self, session: SessionId, mut waiter: Waiter, now: Time) {
+        match waiter.origin.map(|mark| self.resolve(mark)) {
             Some(Resolved::Lost) => return self.answer(session, Err(Denied::Lost)),
-            Some(Resolved::Current(mark)) => Some(mark),
-            None => None,
-        };
-        let goal = self.goal(need, mark.is_some());
+            Some(Resolved::Current(mark)) => waiter.mark = Some(mark),
+            None => {}
+        }
+        let (need, mark) = (waiter.need, waiter.mark);
+        if mark.is_some() && need.least() == Acked::default() {
+            let standing = now + ACK_STANDING_MAX;
+            waiter.deadline = Some(waiter.deadline.map_or(standing, |own| own.min(standing)));
+        }
         let known = mark.and_then(|mark| self.known.best(need.is_aof(), mark.round, now));
+        let goal = self.goal(need, mark.is_some());
         if let Some(acked) = known.filter(|acked| acked.meets(goal)) {
             self.counts.known += 1;
-            return self.answer(session, Ok(acked));
+            return self.counted_as(session, acked);
         }
-        let standing = now + ACK_STANDING_MAX;
-        let deadline = if mark.is_some() && need.least() == Acked::default() {
-            Some(deadline.map_or(standing, |deadline| deadline.min(standing)))
+        self.waiters.insert(session, waiter);
+        self.enter(session, now);
+    }
+
+    /// Finds a place for a waiter that stands nowhere, by what is seen of the shard now, and winds its
+    /// alarm.
+    fn enter(&mut self, session: SessionId, now: Time) {
+        self.aim(session);
+        let Some(waiter) = self.waiters.get_mut(session) else { return };
+        let alarm = if waiter.confirms.is_some() {
+            Some(now + ACK_GRACE)
+        } else if waiter.expired {
+            Some(now + ACK_SETTLE_MAX + ACK_GRACE)
         } else {
-            deadline
+            waiter.deadline
         };
-        let class = Class::of(need, goal, mark.is_some(), self.online());
-        self.waiters.insert(session, Waiter::new(need, goal, mark, class));
-        self.waiters.set_alarm(session, deadline);
+        self.waiters.set_alarm(session, alarm);
         self.place(session, now);
-        self.invariants();
+    }
+
+    /// A waiter that was to be told that its old count is still true can't be: it waits like others.
+    pub(super) fn recount(&mut self, session: SessionId, now: Time) {
+        if let Some(waiter) = self.waiters.get_mut(session) {
+            waiter.confirms = None;
+        }
+        self.enter(session, now);
     }
 
     /// The session is gone, or was unblocked with an error: it waits no longer, and gets no answer.
@@ -176,7 +231,10 @@ impl ShardAcks {
 
     /// `CLIENT UNBLOCK id TIMEOUT`: as if the deadline of the session were now.
     pub fn unblock(&mut self, session: SessionId, now: Time) {
-        if self.waiters.get(session).is_some_and(|waiter| !waiter.expired) {
+        if let Some(waiter) = self.waiters.get_mut(session)
+            && !waiter.expired
+        {
+            waiter.deadline = Some(now);
             self.expire(session, now);
         }
         self.invariants();
@@ -208,6 +266,7 @@ impl ShardAcks {
         self.known.clear();
         self.lap = None;
         self.history.begin(seen.generation, self.next_round, proof);
+        self.epoch.0 += 1;
         self.seen = Some(*seen);
         self.reachable = true;
         // A rare event, so a list of all who wait is allowed.
@@ -215,7 +274,8 @@ impl ShardAcks {
         for session in sessions {
             self.dequeue(session);
             let Some(waiter) = self.waiters.get_mut(session) else { continue };
-            match waiter.mark.map(|mark| self.history.resolve(mark)) {
+            // By its first mark: that one has the tightest bound.
+            match waiter.origin.map(|mark| self.history.resolve(mark)) {
                 Some(Resolved::Lost) => {
                     self.waiters.remove(session);
                     self.answer(session, Err(Denied::Lost));
@@ -224,8 +284,7 @@ impl ShardAcks {
                 Some(Resolved::Current(mark)) => waiter.mark = Some(mark),
                 None => {}
             }
-            self.aim(session);
-            self.place(session, now);
+            self.recount(session, now);
         }
         self.invariants();
     }
@@ -293,6 +352,10 @@ impl ShardAcks {
         while let Some(session) = self.waiters.due(now) {
             match self.waiters.get(session) {
                 Some(waiter) if waiter.expired => self.give_up(session, now),
+                Some(waiter) if waiter.confirms.is_some() => {
+                    self.dequeue(session);
+                    self.recount(session, now);
+                }
                 _ => self.expire(session, now),
             }
         }
@@ -339,8 +402,14 @@ impl ShardAcks {
     pub(super) fn aim(&mut self, session: SessionId) {
         let Some(waiter) = self.waiters.get(session) else { return };
         let (need, wrote) = (waiter.need, waiter.mark.is_some());
-        let goal = self.goal(need, wrote);
-        let class = Class::of(need, goal, wrote, self.online());
+        // Whether an old count is still true is answered by any INFO: that of the round which asks for
+        // least, and needs no barrier, is the quickest to have.
+        let (goal, class) = if waiter.confirms.is_some() {
+            (Acked::default(), Class::of(LEAST, Acked::default(), false, self.online()))
+        } else {
+            let goal = self.goal(need, wrote);
+            (goal, Class::of(need, goal, wrote, self.online()))
+        };
         if let Some(waiter) = self.waiters.get_mut(session) {
             waiter.goal = goal;
             waiter.class = class;
@@ -351,6 +420,7 @@ impl ShardAcks {
     pub(super) fn learn(&mut self, number: RoundNumber, seen: &Seen) {
         if seen.online < self.online() {
             self.known.clear();
+            self.epoch.0 += 1;
         }
         self.history.note(number, seen.offset);
         self.seen = Some(*seen);
@@ -387,7 +457,7 @@ impl ShardAcks {
         let (aof, mark) = (waiter.need.is_aof(), waiter.mark);
         let known = mark.and_then(|mark| self.known.best(aof, mark.round, now));
         self.leave(session, now);
-        self.answer(session, Ok(known.unwrap_or_default()));
+        self.counted_as(session, known.unwrap_or_default());
     }
 
     /// Takes a waiter out of its row, and out. A round that nobody waits for any more is ended, so that
@@ -403,7 +473,11 @@ impl ShardAcks {
         }
     }
 
-    pub(super) fn answer(&mut self, session: SessionId, answer: Answer) {
+    pub(super) fn counted_as(&mut self, session: SessionId, acked: Acked) {
+        self.answer(session, Ok(Counted { acked, epoch: self.epoch }));
+    }
+
+    pub(super) fn answer(&mut self, session: SessionId, answer: Result<Counted, Denied>) {
         self.counts.lost += u64::from(answer == Err(Denied::Lost));
         self.actions.push_back(Action::Answer { session, answer });
     }

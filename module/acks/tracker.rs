@@ -17,7 +17,7 @@ use crate::ids::Time;
 use crate::limits::{ACK_REASK_FIRST, ACK_REASK_MAX};
 
 /// A tracker connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tracker {
     /// Whose rounds it asks; it never changes, so a tracker of those who never wrote never sends a
     /// barrier.
@@ -26,7 +26,7 @@ pub(super) struct Tracker {
 }
 
 /// What a tracker is doing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum State {
     /// It isn't connected and greeted yet.
     Opening,
@@ -37,7 +37,7 @@ pub(super) enum State {
 }
 
 /// A question that is out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Round {
     pub(super) number: RoundNumber,
     pub(super) barrier: Barrier,

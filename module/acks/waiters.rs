@@ -11,24 +11,30 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::class::Class;
-use super::words::{Acked, Mark, Need, TrackerId};
+use super::words::{Acked, Counted, LEAST, Mark, Need, TrackerId};
 use crate::ids::{Mirror, SessionId, Time};
 
 /// A session inside WAIT or WAITAOF, as one of its shards sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Waiter {
     /// What the client asked for.
     pub(super) need: Need,
     /// With how much it is content; more than `need` if that was "as it stands".
     pub(super) goal: Acked,
-    /// Its last write here; none if the session never wrote anywhere.
+    /// Its last write here, as the session remembers it; none if it never wrote anywhere.
+    pub(super) origin: Option<Mark>,
+    /// The same in the present generation.
     pub(super) mark: Option<Mark>,
     /// Whose rounds it takes part in.
     pub(super) class: Class,
     /// In which row it stands.
     pub(super) place: Place,
-    /// Whether its deadline has passed: the next settled count is its answer.
+    /// When it wants the count as it stands.
+    pub(super) deadline: Option<Time>,
+    /// Whether that has passed: the next settled count is its answer.
     pub(super) expired: bool,
+    /// It was counted before, and only wants to know whether that is still true.
+    pub(super) confirms: Option<Counted>,
     /// When something happens to it by itself: its deadline, then the end of the grace after it.
     alarm: Option<Time>,
     before: Option<SessionId>,
@@ -45,19 +51,28 @@ pub(super) enum Place {
 }
 
 impl Waiter {
-    /// One that stands in no row yet.
-    pub(super) fn new(need: Need, goal: Acked, mark: Option<Mark>, class: Class) -> Self {
+    /// One that stands in no row yet, and isn't aimed at any count.
+    pub(super) fn new(need: Need, origin: Option<Mark>, deadline: Option<Time>) -> Self {
+        let goal = need.least();
         Self {
             need,
             goal,
-            mark,
-            class,
+            origin,
+            mark: origin,
+            class: Class::of(need, goal, origin.is_some(), 0),
             place: Place::Queue,
+            deadline,
             expired: false,
+            confirms: None,
             alarm: None,
             before: None,
             after: None,
         }
+    }
+
+    /// What its rounds ask.
+    pub(super) fn question(&self) -> Need {
+        if self.confirms.is_some() { LEAST } else { self.need }
     }
 
     /// Who stands behind it.
@@ -67,7 +82,7 @@ impl Waiter {
 }
 
 /// A row of waiters, in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Row {
     first: Option<SessionId>,
     last: Option<SessionId>,
@@ -87,7 +102,7 @@ impl Row {
 }
 
 /// The waiters of a shard.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waiters {
     waiters: Mirror<SessionId, Waiter>,
     len: usize,
@@ -239,8 +254,7 @@ mod tests {
     }
 
     fn waiter() -> Waiter {
-        let need = Need::Wait { replicas: 1 };
-        Waiter::new(need, need.least(), None, Class::of(need, need.least(), true, 1))
+        Waiter::new(Need::Wait { replicas: 1 }, None, None)
     }
 
     #[test]

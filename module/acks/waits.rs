@@ -1,32 +1,96 @@
 //! One session's wait over several shards.
 //!
+//! ```text
+//!   shard 0   |-----> 2                                       min of the two: 1
+//!   shard 1   |------------------------------------> 1
+//!                     '------- long ago ----------'  is the 2 still true?  -> confirm
+//! ```
+//!
 //! Each shard is asked for the same need, and answers for itself; the session is told the smallest count
 //! of any (for WAITAOF each of the two numbers by itself: the replicas of one shard say nothing about the
 //! fsync of another). A loss or an error of any shard is the answer at once.
+//!
+//! While one shard's replicas are slow, another that answered long ago may fail over, and lose what it
+//! counted. So a count that is no longer fresh when the last one comes in is confirmed first.
 
-use super::words::{Answer, Denied};
-use crate::ids::{Mirror, SessionId};
+use super::words::{Acked, Answer, Counted, Denied, Mark, Need};
+use crate::ids::{Mirror, SessionId, ShardId, Time};
+use crate::limits::ACK_KNOWN_AGE_MAX;
 
 /// The sessions of an engine that are inside WAIT or WAITAOF.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Waits {
     joins: Mirror<SessionId, Join>,
 }
 
+/// A shard that takes part in a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which.
+    pub shard: ShardId,
+    /// The session's last write there; none if it never wrote anywhere.
+    pub mark: Option<Mark>,
+}
+
 /// What is to be put together for one session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Join {
-    /// Shards that haven't answered.
-    missing: usize,
-    /// The smallest of what the others said.
-    smallest: Option<super::Acked>,
+    need: Need,
+    deadline: Option<Time>,
+    first: Slice,
+    /// Not there for who wrote to one shard.
+    others: Vec<Slice>,
+}
+
+/// What one shard contributes.
+#[derive(Clone, Copy, Debug)]
+struct Slice {
+    part: Part,
+    counted: Option<(Counted, Time)>,
+}
+
+/// What an answer leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Others are missing.
+    Waiting,
+    /// This is the session's answer. It waits no longer; if it is an error, it is to be cancelled on the
+    /// other shards.
+    Decided(Answer),
+    /// All are there, but these are old: call each shard's `confirm`.
+    Confirm(Vec<Confirm>),
+}
+
+/// A count to be confirmed by the shard that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirm {
+    /// Which shard.
+    pub shard: ShardId,
+    /// The session's last write there.
+    pub mark: Option<Mark>,
+    /// What the session asked for.
+    pub need: Need,
+    /// And until when.
+    pub deadline: Option<Time>,
+    /// What the shard answered.
+    pub counted: Counted,
 }
 
 impl Waits {
-    /// A session waits for `shards` answers, at least one.
-    pub fn open(&mut self, session: SessionId, shards: usize) {
-        debug_assert!(shards > 0, "somebody must answer");
-        let old = self.joins.insert(session, Join { missing: shards, smallest: None });
+    /// A session waits for the answers of `first` and `others`. Each of those shards' `wait` is to be
+    /// called next.
+    pub fn open(
+        &mut self,
+        session: SessionId,
+        need: Need,
+        deadline: Option<Time>,
+        first: Part,
+        others: impl IntoIterator<Item = Part>,
+    ) {
+        let slice = |part| Slice { part, counted: None };
+        let others = others.into_iter().map(slice).collect();
+        let join = Join { need, deadline, first: slice(first), others };
+        let old = self.joins.insert(session, join);
         debug_assert!(old.is_none(), "a session waits once at a time");
     }
 
@@ -35,57 +99,118 @@ impl Waits {
         self.joins.get(session).is_some()
     }
 
-    /// A shard has answered. Returns the session's answer if that decides it; the session then waits no
-    /// longer, and if it was an error is to be cancelled on the other shards.
+    /// A shard has answered.
     pub fn answered(
         &mut self,
         session: SessionId,
-        answer: Answer,
-    ) -> Option<Result<super::Acked, Denied>> {
-        let join = self.joins.get_mut(session)?;
-        let answer = answer.map(|acked| match join.smallest {
-            Some(smallest) => smallest.min(acked),
-            None => acked,
-        });
-        if let Ok(smallest) = answer {
-            join.smallest = Some(smallest);
-            join.missing = join.missing.saturating_sub(1);
-            if join.missing > 0 {
-                return None;
+        shard: ShardId,
+        answer: Result<Counted, Denied>,
+        now: Time,
+    ) -> Verdict {
+        let Some(join) = self.joins.get_mut(session) else { return Verdict::Waiting };
+        let counted = match answer {
+            Ok(counted) => counted,
+            Err(denied) => {
+                self.joins.remove(session);
+                return Verdict::Decided(Err(denied));
             }
+        };
+        if let Some(slice) = join.slices().find(|slice| slice.part.shard == shard) {
+            slice.counted = Some((counted, now));
         }
+        if join.slices().any(|slice| slice.counted.is_none()) {
+            return Verdict::Waiting;
+        }
+        let stale = join.take_stale(now);
+        if !stale.is_empty() {
+            return Verdict::Confirm(stale);
+        }
+        let smallest = join.smallest();
         self.joins.remove(session);
-        Some(answer)
+        Verdict::Decided(Ok(smallest))
     }
 
-    /// The session is gone, or was unblocked with an error.
+    /// The session is gone, or was unblocked with an error. It is to be cancelled on its shards.
     pub fn close(&mut self, session: SessionId) {
         self.joins.remove(session);
+    }
+}
+
+impl Join {
+    fn slices(&mut self) -> impl Iterator<Item = &mut Slice> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    /// Takes out the counts that are no longer fresh: their shards are missing again.
+    fn take_stale(&mut self, now: Time) -> Vec<Confirm> {
+        let (need, deadline) = (self.need, self.deadline);
+        let old = |slice: &mut Slice| {
+            let (counted, _) =
+                slice.counted.take_if(|(_, at)| now.since(*at) > ACK_KNOWN_AGE_MAX)?;
+            let Part { shard, mark } = slice.part;
+            Some(Confirm { shard, mark, need, deadline, counted })
+        };
+        self.slices().filter_map(old).collect()
+    }
+
+    fn smallest(&mut self) -> Acked {
+        let counts = self.slices().filter_map(|slice| slice.counted);
+        counts.map(|(counted, _)| counted.acked).reduce(Acked::min).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acks::Acked;
+    use crate::acks::Epoch;
     use crate::ids::SlabId;
+
+    const NEED: Need = Need::WaitAof { local: 1, replicas: 1 };
+
+    fn open(shards: u16) -> (Waits, SessionId) {
+        let (mut waits, session) = (Waits::default(), SessionId::new(4, 1));
+        let part = |shard| Part { shard: ShardId(shard), mark: None };
+        waits.open(session, NEED, None, part(0), (1..shards).map(part));
+        (waits, session)
+    }
+
+    fn counted(local: i64, replicas: i64) -> Counted {
+        Counted { acked: Acked { local, replicas }, epoch: Epoch::default() }
+    }
 
     #[test]
     fn each_number_is_the_smallest_by_itself() {
-        let (mut waits, session) = (Waits::default(), SessionId::new(4, 1));
-        waits.open(session, 2);
-        assert_eq!(waits.answered(session, Ok(Acked { local: 0, replicas: 2 })), None);
-        let both = waits.answered(session, Ok(Acked { local: 1, replicas: 1 }));
-        assert_eq!(both, Some(Ok(Acked { local: 0, replicas: 1 })));
+        let (mut waits, session) = open(2);
+        let first = waits.answered(session, ShardId(0), Ok(counted(0, 2)), Time(1));
+        assert_eq!(first, Verdict::Waiting);
+        let both = waits.answered(session, ShardId(1), Ok(counted(1, 1)), Time(2));
+        assert_eq!(both, Verdict::Decided(Ok(Acked { local: 0, replicas: 1 })));
         assert!(!waits.is_open(session));
     }
 
     #[test]
     fn a_loss_is_the_answer_at_once() {
-        let (mut waits, session) = (Waits::default(), SessionId::new(4, 1));
-        waits.open(session, 3);
-        assert_eq!(waits.answered(session, Ok(Acked::default())), None);
-        assert_eq!(waits.answered(session, Err(Denied::Lost)), Some(Err(Denied::Lost)));
-        assert_eq!(waits.answered(session, Ok(Acked::default())), None);
+        let (mut waits, session) = open(3);
+        let first = waits.answered(session, ShardId(2), Ok(counted(1, 1)), Time(1));
+        assert_eq!(first, Verdict::Waiting);
+        let lost = waits.answered(session, ShardId(1), Err(Denied::Lost), Time(2));
+        assert_eq!(lost, Verdict::Decided(Err(Denied::Lost)));
+        assert_eq!(
+            waits.answered(session, ShardId(0), Ok(counted(1, 1)), Time(3)),
+            Verdict::Waiting
+        );
+    }
+
+    #[test]
+    fn an_old_count_is_confirmed_before_it_is_told() {
+        let (mut waits, session) = open(2);
+        let late = Time(1) + ACK_KNOWN_AGE_MAX * 2;
+        let first = waits.answered(session, ShardId(1), Ok(counted(1, 2)), Time(1));
+        assert_eq!(first, Verdict::Waiting);
+        let all = waits.answered(session, ShardId(0), Ok(counted(1, 1)), late);
+        let Verdict::Confirm(stale) = all else { panic!("{all:?}") };
+        assert_eq!(stale.iter().map(|stale| stale.shard).collect::<Vec<_>>(), [ShardId(1)]);
+        let confirmed = waits.answered(session, ShardId(1), Ok(counted(1, 1)), late);
+        assert_eq!(confirmed, Verdict::Decided(Ok(Acked { local: 1, replicas: 1 })));
     }
 }

@@ -40,6 +40,9 @@ pub enum Need {
     },
 }
 
+/// What is asked by whoever wants no more than the INFO behind it.
+pub(crate) const LEAST: Need = Need::Wait { replicas: 0 };
+
 impl Need {
     /// The numbers asked for; below zero is zero, as a stock server compares.
     pub(crate) fn least(self) -> Acked {
@@ -105,7 +108,21 @@ pub enum Denied {
     Error(ErrorText),
 }
 
-/// The answer of one shard, or of all of a session's shards together.
+/// A shard's state as far as a count stays true in it: another one as soon as its history has changed, or
+/// a replica was seen to have left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub(crate) u64);
+
+/// A count, and the epoch in which it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// How many.
+    pub acked: Acked,
+    /// Until when it stays true.
+    pub epoch: Epoch,
+}
+
+/// The answer to a session: of all its shards together.
 pub type Answer = Result<Acked, Denied>;
 
 /// What moves a tracker connection's own replication offset past every write before it.
@@ -200,12 +217,12 @@ pub enum Action {
         /// Whose question.
         tracker: TrackerId,
     },
-    /// Tell the session what this shard says. It waits no longer.
+    /// What this shard says to a session, for [`super::Waits`]. It waits here no longer.
     Answer {
         /// Who waited.
         session: SessionId,
         /// What for.
-        answer: Answer,
+        answer: Result<Counted, Denied>,
     },
 }
 
@@ -214,6 +231,8 @@ pub enum Action {
 pub struct Counts {
     /// Waiters that came.
     pub waits: u64,
+    /// Waiters that came back, to have an old count confirmed.
+    pub confirms: u64,
     /// Of them, answered at once from what was known.
     pub known: u64,
     /// Questions with a barrier, or of clients that never wrote.
