@@ -42,16 +42,19 @@ impl Engine {
         };
         Own {
             tcp_port: self.setup.port,
+            wall_usec: self.wall_micros(),
             uptime_seconds: self.now.0 / 1_000_000,
             connected_clients: sum(|worker| worker.connected_clients.get()),
             blocked_clients: sum(|worker| worker.blocked_clients.get()),
             maxclients: u64::from(self.settings.maxclients),
             total_connections_received: sum(|worker| worker.connections_received.get()),
             total_commands_processed: sum(|worker| worker.commands_processed.get()),
+            total_error_replies: sum(|worker| worker.error_replies.get()),
             rejected_connections: sum(|worker| worker.rejected_connections.get()),
             total_net_input_bytes: sum(|worker| worker.net_input_bytes.get()),
             total_net_output_bytes: sum(|worker| worker.net_output_bytes.get()),
             workers: self.setup.workers,
+            ..Own::default()
         }
     }
 
