@@ -83,10 +83,10 @@ fn head(table: &CommandTable, line: &str) -> String {
         let mut parser = Parser::default();
         assert!(matches!(parser.parse(&bytes), Parsed::Complete { .. }));
         let head = Request { bytes: &bytes, args: parser.args() };
-        if let Ok(id) = table.check_head(&head, total) {
-            if table.spec(id).keys_before(&head, total) {
-                write!(answer, "{count} ").unwrap();
-            }
+        if let Ok(id) = table.check_head(&head, total)
+            && table.spec(id).keys_before(&head, total)
+        {
+            write!(answer, "{count} ").unwrap();
         }
     }
     if answer.is_empty() { "never".to_owned() } else { answer.trim_end().to_owned() }

@@ -107,16 +107,18 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let upstream = Upstream::parse("static://127.0.0.1:1,127.0.0.1:2").unwrap();
+        let upstream = Upstream::parse("static://127.0.0.1:1,127.0.0.1:2").expect("an upstream");
         let setup = Setup {
             worker: WorkerId(0),
             workers: 1,
             settings: Arc::new(Settings::default()),
-            table: Arc::new(CommandTable::from_reply(COMMANDS).unwrap()),
+            table: Arc::new(CommandTable::from_reply(COMMANDS).expect("a recorded reply")),
             map: Arc::new(upstream.into_map()),
             stats: Stats::new(1, 2),
             wall: Duration::ZERO,
             port: 1,
+            process_id: 1,
+            run_id: Arc::from("0"),
         };
         let engine = Engine::new(setup, Time::ZERO);
         Self {

@@ -177,10 +177,10 @@ impl KeySpec {
         if !matches!(self.begin, Begin::Index(_)) {
             return false;
         }
-        if let (Begin::Index(begin), Find::KeyNum { at, .. }) = (&self.begin, &self.find) {
-            if begin + at >= head.len() {
-                return false;
-            }
+        if let (Begin::Index(begin), Find::KeyNum { at, .. }) = (&self.begin, &self.find)
+            && begin + at >= head.len()
+        {
+            return false;
         }
         self.run(head, total).is_none_or(|(_, last, _)| last < head.len())
     }

@@ -54,7 +54,8 @@ impl Engine {
             total_net_input_bytes: sum(|worker| worker.net_input_bytes.get()),
             total_net_output_bytes: sum(|worker| worker.net_output_bytes.get()),
             workers: self.setup.workers,
-            ..Own::default()
+            process_id: self.setup.process_id,
+            run_id: self.setup.run_id.to_string(),
         }
     }
 

@@ -92,6 +92,10 @@ pub struct Setup {
     pub wall: Duration,
     /// The port on which clients are served, for INFO; 0 if none.
     pub port: u16,
+    /// The process's id, for INFO.
+    pub process_id: u32,
+    /// Forty hexadecimal digits that no other start of the module has, for INFO.
+    pub run_id: Arc<str>,
 }
 
 /// A question to all workers, and whose client it is for.
@@ -268,21 +272,21 @@ impl Engine {
 
     /// Something has happened to a session: it is looked at before the event ends.
     fn touch(&mut self, id: SessionId) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            if !session.touched {
-                session.touched = true;
-                self.touched.push(id);
-            }
+        if let Some(session) = self.sessions.get_mut(id)
+            && !session.touched
+        {
+            session.touched = true;
+            self.touched.push(id);
         }
     }
 
     /// A link has something to be written.
     fn flush_link(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get_mut(id) {
-            if !link.flushing {
-                link.flushing = true;
-                self.flushes.push(id);
-            }
+        if let Some(link) = self.links.get_mut(id)
+            && !link.flushing
+        {
+            link.flushing = true;
+            self.flushes.push(id);
         }
     }
 }

@@ -336,10 +336,10 @@ impl Engine {
             if link.pipeline.owed() < 2 {
                 continue;
             }
-            if let Some(session) = self.sessions.get(id) {
-                if self.now.since(session.moved) >= patience {
-                    stalled.push((id, session.client, session.peer.address.clone()));
-                }
+            if let Some(session) = self.sessions.get(id)
+                && self.now.since(session.moved) >= patience
+            {
+                stalled.push((id, session.client, session.peer.address.clone()));
             }
         }
         for (id, client, address) in stalled {
@@ -407,10 +407,10 @@ impl Engine {
 
 /// Where to append a session's replies; memory comes from the pool when it has none.
 pub(super) fn out_of<'a>(out: &'a mut Outbox, memory: &mut Vec<Vec<u8>>) -> &'a mut Vec<u8> {
-    if out.capacity() == 0 {
-        if let Some(memory) = memory.pop() {
-            *out = Outbox::reusing(memory);
-        }
+    if out.capacity() == 0
+        && let Some(memory) = memory.pop()
+    {
+        *out = Outbox::reusing(memory);
     }
     out.end()
 }

@@ -13,7 +13,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acks::{Acked, Action, Barrier, Denied, Need, RoundNumber, Seen, TrackerId, Waits};
+use crate::acks::{
+    Acked, Action, Barrier, Counted, Denied, Need, Part, RoundNumber, Seen, ShardAcks, TrackerId,
+    Verdict, Waits,
+};
 use crate::ids::{LinkId, Mirror, SessionId, ShardId};
 use crate::pipeline::Pipeline;
 use crate::resp::{Request, Value, parse_int, write};
@@ -22,6 +25,7 @@ use crate::text;
 use crate::topology::Report;
 
 use super::link::{Own, Role, RoundReplies};
+use super::shard::Shard;
 use super::{Engine, Mode, Then};
 
 /// The channel of barriers. Nobody subscribes to it; it is not in any keyspace and not in an AOF.
@@ -76,32 +80,30 @@ impl Engine {
     /// All that the session asked before has been answered: its marks say what the wait is about.
     pub(super) fn begin_wait(&mut self, id: SessionId, wait: Wait) {
         let now = self.now;
-        let all = self.shards.len();
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         session.mode = Mode::Waiting;
-        let shards = &self.shards;
-        if let Some(lost) =
-            session.marks.take_loss(|shard| shards.get(shard.index()).map(|shard| &shard.acks))
-        {
+        if let Some(lost) = session.marks.take_loss(acks_of(&self.shards)) {
             let text = text::lost_history(&self.shards[lost.index()].name());
             self.stats().waits_lost.add(1);
             return self.end_wait_with_error(id, wait.seat, text.as_bytes());
         }
-        let mut asked: Vec<_> =
-            session.marks.iter().map(|(shard, mark)| (shard, Some(mark))).collect();
-        if asked.is_empty() {
+        let mut parts: Vec<Part> =
+            session.marks.iter().map(|(shard, mark)| Part { shard, mark: Some(mark) }).collect();
+        if parts.is_empty() {
             // It never wrote: each shard answers as a stock server answers such a client.
-            asked.extend(self.shards.iter().map(|shard| (shard.id, None)));
+            parts.extend(self.shards.iter().map(|shard| Part { shard: shard.id, mark: None }));
         }
-        debug_assert!(asked.len() <= all);
         let deadline = wait.timeout.map(|timeout| now + timeout);
-        let list = asked.iter().map(|(shard, _)| *shard).collect();
-        self.book.waits.open(id, asked.len());
-        self.book.open.insert(id, Open { wait, shards: list });
+        let [first, others @ ..] = parts.as_slice() else {
+            return;
+        };
+        self.book.waits.open(id, wait.need, deadline, *first, others.iter().copied());
+        let shards = parts.iter().map(|part| part.shard).collect();
+        self.book.open.insert(id, Open { wait, shards });
         self.stats().blocked_clients.add(1);
-        for (shard, mark) in asked {
+        for Part { shard, mark } in parts {
             self.stats().shards[shard.index()].waiters.add(1);
             self.shards[shard.index()].acks.wait(id, wait.need, mark, deadline, now);
         }
@@ -155,15 +157,17 @@ impl Engine {
         self.fill_seat(id, seat, reply);
     }
 
-    fn shard_answered(&mut self, shard: ShardId, id: SessionId, answer: crate::acks::Answer) {
-        if let Err(Denied::Lost) = answer {
-            if let Some(session) = self.sessions.get_mut(id) {
-                // The client is told now.
-                session.marks.forget(shard);
+    fn shard_answered(&mut self, shard: ShardId, id: SessionId, answer: Result<Counted, Denied>) {
+        let now = self.now;
+        let answer = match self.book.waits.answered(id, shard, answer, now) {
+            Verdict::Waiting => return,
+            Verdict::Confirm(old) => {
+                for old in old {
+                    self.shards[old.shard.index()].acks.confirm(id, &old, now);
+                }
+                return;
             }
-        }
-        let Some(answer) = self.book.waits.answered(id, answer) else {
-            return;
+            Verdict::Decided(answer) => answer,
         };
         let Some(Open { wait, .. }) = self.close_wait(id) else {
             return;
@@ -191,6 +195,10 @@ impl Engine {
             }
             Err(Denied::Lost) => {
                 self.stats().waits_lost.add(1);
+                if let Some(session) = self.sessions.get_mut(id) {
+                    // The client is told now.
+                    session.marks.take_loss(acks_of(&self.shards));
+                }
                 let text = text::lost_history(&self.shards[shard.index()].name());
                 self.end_wait_with_error(id, wait.seat, text.as_bytes());
             }
@@ -352,6 +360,11 @@ impl Engine {
             self.shards[id.index()].acks.report(number, &seen);
         }
     }
+}
+
+/// Where to find each shard's acks.
+fn acks_of<'a>(shards: &'a [Shard]) -> impl Fn(ShardId) -> Option<&'a ShardAcks> {
+    |shard| shards.get(shard.index()).map(|shard| &shard.acks)
 }
 
 /// The count in the reply of WAIT or WAITAOF, or its error.

@@ -172,7 +172,7 @@ impl Router {
         };
         let owner = self.map.shard_of_key(first);
         let groups = total.saturating_sub(shape.first + shape.trailer);
-        if groups == 0 || groups % shape.step != 0 {
+        if groups == 0 || !groups.is_multiple_of(shape.step) {
             // A key without its value, or nothing but a trailer: any shard will refuse it.
             return Plan::One { shard: owner, spec };
         }

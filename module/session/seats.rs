@@ -165,13 +165,13 @@ impl<F> Seats<F> {
     /// seat that [`Seats::is_torn`].
     pub fn replace(&mut self, number: SeatNumber, reply: &[u8], out: &mut Vec<u8>) {
         debug_assert!(!self.is_torn(number));
-        if let Some(place) = number.checked_sub(self.front) {
-            if let Some(seat) = self.row.get_mut(place as usize) {
-                if let State::Held(held) = &mut seat.state {
-                    self.held_bytes -= held.len();
-                }
-                seat.state = State::Owed;
+        if let Some(place) = number.checked_sub(self.front)
+            && let Some(seat) = self.row.get_mut(place as usize)
+        {
+            if let State::Held(held) = &mut seat.state {
+                self.held_bytes -= held.len();
             }
+            seat.state = State::Owed;
         }
         self.fill(number, reply, true, usize::MAX, out);
     }

@@ -1,6 +1,8 @@
 //! All workers of a process: how they start, are spoken to, and end.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -107,6 +109,13 @@ impl Shared {
     }
 }
 
+/// What tells one start of the module from another, as a server's `run_id` does.
+fn run_id() -> String {
+    // The standard library seeds its hashers from the system's randomness, each start anew.
+    let part = || RandomState::new().hash_one(0u8);
+    format!("{:016x}{:016x}{:08x}", part(), part(), part() as u32)
+}
+
 /// The threads that could not be stopped, by name. Their code has been pinned in memory, so that they
 /// can do no harm when the module is unloaded, but what they hold they keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,10 +164,24 @@ impl Fleet {
             on_panic: OnPanic::Abort,
         };
         let links = map.len() * limits::DESCRIPTORS_PER_SHARD;
+        let (process_id, run_id) = (std::process::id(), Arc::<str>::from(run_id()));
         Self::start_with(ground, links, move |place, now| {
             let Place { worker, workers, settings, wall } = place;
             let (table, map, stats) = (Arc::clone(&table), Arc::clone(&map), stats.clone());
-            Engine::new(Setup { worker, workers, settings, table, map, stats, wall, port }, now)
+            let run_id = Arc::clone(&run_id);
+            let setup = Setup {
+                worker,
+                workers,
+                settings,
+                table,
+                map,
+                stats,
+                wall,
+                port,
+                process_id,
+                run_id,
+            };
+            Engine::new(setup, now)
         })
     }
 

@@ -285,10 +285,10 @@ impl<M: Machine> Worker<M> {
     // ---------------------------------------------------------------------------- reading
 
     fn connection_ready(&mut self, who: Who, ready: Readiness, now: Time) {
-        if let Who::Link(link) = who {
-            if self.attempts.get(link).is_some() {
-                return self.attempt_ready(link, now);
-            }
+        if let Who::Link(link) = who
+            && self.attempts.get(link).is_some()
+        {
+            return self.attempt_ready(link, now);
         }
         let Some(connection) = self.connections.get_mut(who) else {
             return;
@@ -482,11 +482,11 @@ impl<M: Machine> Worker<M> {
 
     /// Puts a connection on the list of those to be written to.
     fn soil(&mut self, who: Who) {
-        if let Some(connection) = self.connections.get_mut(who) {
-            if !connection.dirty {
-                connection.dirty = true;
-                self.dirty.push(who);
-            }
+        if let Some(connection) = self.connections.get_mut(who)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(who);
         }
     }
 
