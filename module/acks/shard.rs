@@ -353,7 +353,7 @@ impl ShardAcks {
             match self.waiters.get(session) {
                 Some(waiter) if waiter.expired => self.give_up(session, now),
                 Some(waiter) if waiter.confirms.is_some() => {
-                    self.dequeue(session);
+                    self.step_out(session, now);
                     self.recount(session, now);
                 }
                 _ => self.expire(session, now),
@@ -460,12 +460,17 @@ impl ShardAcks {
         self.counted_as(session, known.unwrap_or_default());
     }
 
-    /// Takes a waiter out of its row, and out. A round that nobody waits for any more is ended, so that
-    /// its tracker is free.
+    /// Takes a waiter out of its row, and out.
     fn leave(&mut self, session: SessionId, now: Time) {
+        self.step_out(session, now);
+        self.waiters.remove(session);
+    }
+
+    /// Takes a waiter out of its row. A round that nobody waits for any more is ended, so that its
+    /// tracker is free.
+    fn step_out(&mut self, session: SessionId, now: Time) {
         let Some(place) = self.waiters.get(session).map(|waiter| waiter.place) else { return };
         self.dequeue(session);
-        self.waiters.remove(session);
         if let Place::Round(tracker) = place
             && self.out(tracker).is_some_and(|round| round.members.is_empty())
         {

@@ -127,7 +127,7 @@ impl Engine {
             Finish::Info => self.merge_info(&parts, &mut reply),
         }
         self.fill_seat(id, seat, &reply);
-        self.memory.push(reply);
+        self.keep_memory(reply);
     }
 
     /// Sends a command to a shard, or keeps it for the shard to come back, or says that it can't.

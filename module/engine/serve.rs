@@ -65,11 +65,7 @@ impl Engine {
         }
         if session.out.is_empty() {
             let memory = std::mem::take(&mut session.out).into_memory();
-            if memory.capacity() <= limits::BUFFER_KEPT_BYTES
-                && self.memory.len() < limits::BUFFERS_KEPT
-            {
-                self.memory.push(memory);
-            }
+            self.keep_memory(memory);
         }
         self.touch(id);
     }
@@ -296,6 +292,15 @@ impl Engine {
         self.log(Level::Verbose, line);
     }
 
+    /// Memory for the next outbox that needs some.
+    pub(super) fn keep_memory(&mut self, memory: Vec<u8>) {
+        if memory.capacity() <= limits::BUFFER_KEPT_BYTES
+            && self.memory.len() < limits::BUFFERS_KEPT
+        {
+            self.memory.push(memory);
+        }
+    }
+
     fn keep_intake(&mut self, intake: Intake) {
         if intake.capacity() <= limits::BUFFER_KEPT_BYTES
             && self.intakes.len() < limits::BUFFERS_KEPT
@@ -306,20 +311,25 @@ impl Engine {
         }
     }
 
-    /// Once a second: closes who is idle for too long, or holds up others.
+    /// Now and then: closes who is idle for too long, or holds up others.
     pub(super) fn sweep(&mut self) {
         let idle = self.settings.timeout;
         let now = self.now;
-        let mut idlers = Vec::new();
-        for (id, session) in self.sessions.iter() {
-            let quiet = matches!(session.mode, Mode::Serving) && session.seats.is_empty();
-            if !idle.is_zero() && quiet && now.since(session.active) >= idle {
-                idlers.push(id);
+        if !idle.is_zero() {
+            let is_idle = |session: &Session| {
+                let quiet = matches!(session.mode, Mode::Serving) && session.seats.is_empty();
+                quiet && now.since(session.active) >= idle
+            };
+            let idlers: Vec<SessionId> = self
+                .sessions
+                .iter()
+                .filter(|(_, session)| is_idle(session))
+                .map(|(id, _)| id)
+                .collect();
+            for id in idlers {
+                self.stats().timeouts.add(1);
+                self.close_session(id, false);
             }
-        }
-        for id in idlers {
-            self.stats().timeouts.add(1);
-            self.close_session(id, false);
         }
         self.close_stalled();
     }

@@ -9,6 +9,9 @@
 //!
 //! Invariants: `0 <= start <= end <= len` and `0 <= sent <= len`.
 
+/// An outbox that was larger gives its memory back once it is empty.
+const OUTBOX_KEPT_BYTES: usize = 512 * 1024;
+
 /// Bytes that came in and were not yet understood, with space behind them to read into.
 #[derive(Debug, Default)]
 pub struct Intake {
@@ -126,8 +129,12 @@ impl Outbox {
     pub fn wrote(&mut self, count: usize) {
         self.sent = (self.sent + count).min(self.bytes.len());
         if self.sent == self.bytes.len() {
-            self.bytes.clear();
             self.sent = 0;
+            if self.bytes.capacity() > OUTBOX_KEPT_BYTES {
+                self.bytes = Vec::new();
+            } else {
+                self.bytes.clear();
+            }
         }
     }
 
