@@ -95,6 +95,15 @@ impl ShardAcks {
         }
     }
 
+    /// Has all of a round's members find a place anew, by what is seen of the shard now.
+    fn enter_all(&mut self, mut members: Row, now: Time) {
+        while let Some(session) = members.first() {
+            self.waiters.take(&mut members, session);
+            self.aim(session);
+            self.place(session, now);
+        }
+    }
+
     // ---- starting
 
     /// Starts a round for every class in whose queue somebody stands, where that can be.
@@ -206,8 +215,8 @@ impl ShardAcks {
         match (round.refused.clone(), outcome) {
             (Some(text), _) | (None, Err(text)) => self.refused(class, round, &text, now),
             (None, Ok(_)) if class.wrote() && !round.barrier_held(seen) => {
-                // The barrier was chosen by what has turned out to be no longer so.
-                self.enqueue_all(round.members);
+                // The barrier was chosen by what has turned out to be no longer so; and maybe goals, too.
+                self.enter_all(round.members, now);
             }
             (None, Ok(acked)) => self.counted(id, class, round, acked, now),
         }

@@ -128,13 +128,18 @@ pub struct Client {
 #[derive(Clone, Debug, Default)]
 struct Log<T>(VecDeque<(Time, T)>);
 
-impl<T: PartialEq> Log<T> {
-    fn note(&mut self, now: Time, value: T, window: Option<Duration>) {
+impl<T: Copy + PartialEq> Log<T> {
+    /// `most` puts two counts together, where all that ever was is to be remembered.
+    fn note(&mut self, now: Time, value: T, window: Option<Duration>, most: impl Fn(T, T) -> T) {
+        let Some(window) = window else {
+            let ever = self.0.pop_back().map_or(value, |(_, ever)| most(ever, value));
+            return self.0.push_back((Time::ZERO, ever));
+        };
         if self.0.back().is_none_or(|(_, last)| *last != value) {
             self.0.push_back((now, value));
         }
         // The entry that was true when the window began stays.
-        while window.is_some_and(|window| self.0.len() > 1 && now.since(self.0[1].0) > window) {
+        while self.0.len() > 1 && now.since(self.0[1].0) > window {
             self.0.pop_front();
         }
     }
@@ -517,12 +522,18 @@ impl World {
 
     fn scan(&mut self) {
         for (index, shard) in self.shards.iter_mut().enumerate() {
-            shard.online.note(self.now, shard.server.info().online, self.window);
+            let online = shard.server.info().online;
+            shard.online.note(self.now, online, self.window, i64::max);
             for client in &mut self.clients {
                 let deeds = client.deeds.iter().filter(|deed| deed.shard == index);
                 let counts = deeds.map(|deed| shard.server.count(deed.written));
                 let least = counts.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
-                client.counts[index].note(self.now, least.unwrap_or_default(), self.window);
+                let least = least.unwrap_or_default();
+                client.counts[index].note(self.now, least, self.window, |a, b| {
+                    let local = a.1.local.max(b.1.local);
+                    let replicas = a.1.replicas.max(b.1.replicas);
+                    (a.0.max(b.0), Acked { local, replicas })
+                });
             }
         }
     }
