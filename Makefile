@@ -3,7 +3,7 @@
 # ARGS goes to the program that is run: make run ARGS=--once
 
 target := $(or $(CARGO_TARGET_DIR),target)
-export SEED SEEDS
+export SEED SEEDS ROUNDS
 
 .PHONY: help build run test sim bench spec-update record-command setup clean
 
@@ -30,7 +30,7 @@ test: setup ## everything that must hold, on both flavors of real server
 sim: ## the simulation: SEED=n for one world, SEEDS=n for that many
 	cargo test --release --no-default-features --test simulation -- --nocapture
 
-bench: setup build ## the same load on a primary, on nutcracker and on the endpoint
+bench: setup build ## the same load on a primary, on nutcracker and on the endpoint; ROUNDS=n
 	@tests/setup/servers.sh bench
 	@cargo run --quiet --release -p weir-lab --bin bench -- $(ARGS)
 

@@ -50,9 +50,36 @@ pub fn cpu_time(pid: i32) -> Duration {
     let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     let ticks: u64 =
         rest.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1000 / ticks_per_second())
+}
+
+/// Processor time that its present threads have used, to the nanosecond. A thread that has ended is
+/// not counted, so this is for the difference between two moments of a process that starts none.
+pub fn run_time(pid: i32) -> Duration {
+    let tasks = path(pid, "task");
+    let entries = fs::read_dir(&tasks).unwrap_or_else(|error| missing(pid, &error));
+    // The first field is the time on a processor; a thread may end between the two reads.
+    let ran = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).ok();
+    let nanos = |text: String| text.split(' ').next().and_then(|field| field.parse::<u64>().ok());
+    Duration::from_nanos(entries.flatten().filter_map(ran).filter_map(nanos).sum())
+}
+
+/// Time for which the machine's processors have been busy since it was started, all together: with
+/// this machine's programs, or with other machines' on the same hardware. In steps of the kernel's
+/// clock tick (10 ms).
+pub fn machine_busy_time() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let first = stat.lines().next().unwrap_or_default();
+    let fields: Vec<u64> =
+        first.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is contained in them.
+    let busy = fields.iter().take(8).enumerate().filter(|(place, _)| !matches!(place, 3 | 4));
+    Duration::from_millis(busy.map(|(_, ticks)| ticks).sum::<u64>() * 1000 / ticks_per_second())
+}
+
+fn ticks_per_second() -> u64 {
     // SAFETY: no memory is passed.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
-    Duration::from_millis(ticks * 1000 / per_second)
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64
 }
 
 fn status_kib(pid: i32, field: &str) -> u64 {
@@ -82,5 +109,6 @@ mod tests {
         assert!(!threads(pid).is_empty());
         assert!(descriptors(pid).iter().any(|(number, _)| *number == 1));
         assert!(cpu_time(pid) < Duration::from_secs(3600));
+        assert!(machine_busy_time() >= run_time(pid));
     }
 }
