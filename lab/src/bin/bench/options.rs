@@ -9,7 +9,7 @@ use crate::rows::{ROWS, Row};
 
 pub(crate) const USAGE: &str = "\
 usage: bench [--only NAME,...] [--ways NAME,...] [--rounds N] [--seconds S] [--before FILE] [--redis]
-  --only NAME,...   the rows to measure; a name stands for all that begin with it
+  --only NAME,...   the rows to measure; a name that is none stands for all that begin so
   --ways NAME,...   of direct, nutcracker, endpoint; all, if nothing is said
   --rounds N        how often each row is measured by each way; ROUNDS=N does the same; 3
   --seconds S       how long each measurement takes, about; 1
@@ -60,7 +60,13 @@ impl Options {
 
     /// The rows to measure.
     pub(crate) fn rows(&self) -> Vec<&'static Row> {
-        let wanted = |row: &&Row| self.only.iter().any(|name| row.name.starts_with(name.as_str()));
+        let exact = |name: &str| ROWS.iter().any(|row| row.name == name);
+        let wanted = |row: &Row| {
+            self.only.iter().any(|name| match exact(name) {
+                true => row.name == name,
+                false => row.name.starts_with(name.as_str()),
+            })
+        };
         ROWS.iter().filter(|row| self.only.is_empty() || wanted(row)).collect()
     }
 }
