@@ -532,3 +532,72 @@ impl ShardAcks {
         assert!(self.reachable || self.trackers.is_empty(), "no tracker without a shard");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acks::Confirm;
+    use crate::ids::SlabId;
+
+    const NEED: Need = Need::Wait { replicas: 1 };
+
+    /// A shard with one replica, where session 1 has written and was told that it is there.
+    fn told_at(at: Time) -> (ShardAcks, SessionId, Mark, Seen) {
+        let (mut acks, session) = (ShardAcks::new(), SessionId::new(1, 0));
+        let seen = Seen {
+            generation: Generation(1),
+            offset: 100,
+            backlog_active: true,
+            aof_enabled: false,
+            cluster_enabled: false,
+            online: 1,
+        };
+        acks.new_generation(Proof::Nothing, &seen, at);
+        let mark = acks.mark();
+        acks.wait(session, NEED, Some(mark), None, at);
+        reply(&mut acks, Acked { local: 0, replicas: 1 }, &seen, at);
+        (acks, session, mark, seen)
+    }
+
+    /// Starts a round, and has the shard reply to it.
+    fn reply(acks: &mut ShardAcks, acked: Acked, seen: &Seen, now: Time) {
+        let tracker = ask(acks, now);
+        acks.round_replied(tracker, Ok(acked), seen, now);
+    }
+
+    /// Starts a round.
+    fn ask(acks: &mut ShardAcks, now: Time) -> TrackerId {
+        acks.start_rounds(now);
+        while let Some(action) = acks.poll_action() {
+            match action {
+                Action::OpenTracker(tracker) => {
+                    acks.tracker_ready(tracker, now);
+                    acks.start_rounds(now);
+                }
+                Action::Ask { tracker, .. } => return tracker,
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("nothing is asked");
+    }
+
+    #[test]
+    fn a_confirmation_that_does_not_come_ends_its_round() {
+        let (mut acks, session, mark, _) = told_at(Time::ZERO);
+        let Some(Action::Answer { answer: Ok(counted), .. }) = acks.poll_action() else {
+            panic!("no count");
+        };
+        let late = Time::ZERO + ACK_GRACE * 2;
+        let old = Confirm {
+            shard: crate::ids::ShardId(0),
+            mark: Some(mark),
+            need: NEED,
+            deadline: None,
+            counted,
+        };
+        acks.confirm(session, &old, late);
+        let tracker = ask(&mut acks, late);
+        acks.handle_timeout(late + ACK_GRACE);
+        assert_eq!(acks.poll_action(), Some(Action::Unblock { tracker }));
+    }
+}
