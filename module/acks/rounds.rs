@@ -239,6 +239,9 @@ impl ShardAcks {
             let Some(waiter) = self.waiters.get(session) else { break };
             next = waiter.after();
             let (need, goal) = (waiter.question(), waiter.goal);
+            // No replica has left, as the INFO has just shown: what was known before is true as well.
+            let once = waiter.mark.and_then(|mark| self.known.ever(need.is_aof(), mark.round));
+            let told = once.map_or(acked, |once| once.max(acked));
             if let Some(old) = waiter.confirms {
                 self.waiters.take(&mut round.members, session);
                 if old.epoch == self.epoch {
@@ -247,10 +250,10 @@ impl ShardAcks {
                 } else {
                     self.recount(session, now);
                 }
-            } else if acked.meets(goal) || (waiter.expired && settled) {
+            } else if told.meets(goal) || (waiter.expired && settled) {
                 self.waiters.take(&mut round.members, session);
                 self.waiters.remove(session);
-                self.counted_as(session, acked);
+                self.counted_as(session, told);
             } else if Class::of(need, goal, class.wrote(), self.online()) != class {
                 // A replica came or went: who asks for more is no longer in one row with who doesn't.
                 self.waiters.take(&mut round.members, session);

@@ -189,11 +189,15 @@ impl ShardAcks {
             let standing = now + ACK_STANDING_MAX;
             waiter.deadline = Some(waiter.deadline.map_or(standing, |own| own.min(standing)));
         }
-        let known = mark.and_then(|mark| self.known.best(need.is_aof(), mark.round, now));
+        let known = mark.and_then(|mark| self.known.fresh(need.is_aof(), mark.round, now));
         let goal = self.goal(need, mark.is_some());
         if let Some(acked) = known.filter(|acked| acked.meets(goal)) {
             self.counts.known += 1;
             return self.counted_as(session, acked);
+        }
+        let once = mark.and_then(|mark| self.known.ever(need.is_aof(), mark.round));
+        if let Some(acked) = once.filter(|acked| acked.meets(goal)) {
+            waiter.confirms = Some(Counted { acked, epoch: self.epoch });
         }
         self.waiters.insert(session, waiter);
         self.enter(session, now);
@@ -455,7 +459,7 @@ impl ShardAcks {
     fn give_up(&mut self, session: SessionId, now: Time) {
         let Some(waiter) = self.waiters.get(session) else { return };
         let (aof, mark) = (waiter.need.is_aof(), waiter.mark);
-        let known = mark.and_then(|mark| self.known.best(aof, mark.round, now));
+        let known = mark.and_then(|mark| self.known.fresh(aof, mark.round, now));
         self.leave(session, now);
         self.counted_as(session, known.unwrap_or_default());
     }
@@ -599,5 +603,22 @@ mod tests {
         let tracker = ask(&mut acks, late);
         acks.handle_timeout(late + ACK_GRACE);
         assert_eq!(acks.poll_action(), Some(Action::Unblock { tracker }));
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_told_again_after_a_look() {
+        let (mut acks, session, mark, seen) = told_at(Time::ZERO);
+        let first = acks.poll_action();
+        // The replica is stopped, and others have written since: no round with a barrier would return.
+        let late = Time::ZERO + ACK_GRACE;
+        acks.wait(session, NEED, Some(mark), None, late);
+        reply(&mut acks, Acked { local: 0, replicas: 1 }, &seen, late);
+        assert_eq!(acks.poll_action(), first);
+        // It has gone.
+        acks.wait(session, NEED, Some(mark), None, late + ACK_GRACE);
+        let gone = Seen { online: 0, ..seen };
+        reply(&mut acks, Acked::default(), &gone, late + ACK_GRACE);
+        assert_eq!(acks.poll_action(), None, "it waits like who came for the first time");
+        assert_eq!(acks.waiters(), 1);
     }
 }
