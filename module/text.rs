@@ -90,6 +90,14 @@ pub fn lost_history(shard: &str) -> String {
     )
 }
 
+/// WAIT or WAITAOF whose time was up while a shard could not be asked.
+pub fn out_of_reach(shard: &str) -> String {
+    format!(
+        "UNBLOCKED {shard} can't be reached, so how many replicas hold this client's last write \
+         there is unknown"
+    )
+}
+
 // ---------------------------------------------------------------------------------- routing
 
 /// Source: redis `db.c`, `selectCommand`.

@@ -209,6 +209,7 @@ impl Play {
                         format!("{who}: {local} {replicas}")
                     }
                     Err(weir::acks::Denied::Lost) => format!("{who}: lost"),
+                    Err(weir::acks::Denied::Unreachable) => format!("{who}: unreachable"),
                     Err(weir::acks::Denied::Error(text)) => {
                         format!("{who}: -{}", String::from_utf8_lossy(&text))
                     }

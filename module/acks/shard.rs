@@ -455,11 +455,16 @@ impl ShardAcks {
         }
     }
 
-    /// The shard doesn't say: the answer is what is known, else nothing, and never a guess above.
+    /// The shard doesn't say: the answer is what is known, else nothing, and never a guess above. Of one
+    /// that can't be reached nothing is known, and a number, be it 0, would look like its answer.
     fn give_up(&mut self, session: SessionId, now: Time) {
         let Some(waiter) = self.waiters.get(session) else { return };
         let (aof, mark) = (waiter.need.is_aof(), waiter.mark);
         let known = mark.and_then(|mark| self.known.fresh(aof, mark.round, now));
+        if !self.reachable {
+            self.leave(session, now);
+            return self.answer(session, Err(Denied::Unreachable));
+        }
         self.leave(session, now);
         self.counted_as(session, known.unwrap_or_default());
     }
@@ -620,5 +625,19 @@ mod tests {
         reply(&mut acks, Acked::default(), &gone, late + ACK_GRACE);
         assert_eq!(acks.poll_action(), None, "it waits like who came for the first time");
         assert_eq!(acks.waiters(), 1);
+    }
+
+    #[test]
+    fn at_a_deadline_nothing_is_told_for_who_is_out_of_reach() {
+        let (mut acks, session, mark, _) = told_at(Time::ZERO);
+        let late = Time::ZERO + ACK_GRACE;
+        while acks.poll_action().is_some() {}
+        acks.down(late);
+        while acks.poll_action().is_some() {}
+        acks.wait(session, NEED, Some(mark), Some(late + ACK_GRACE), late);
+        assert_eq!(acks.next_timeout(), Some(late + ACK_GRACE));
+        acks.handle_timeout(late + ACK_GRACE);
+        let answer = Err(Denied::Unreachable);
+        assert_eq!(acks.poll_action(), Some(Action::Answer { session, answer }));
     }
 }

@@ -104,6 +104,8 @@ pub type ErrorText = Arc<[u8]>;
 pub enum Denied {
     /// The history that holds the writes has ended, and nothing proves that the new one has them.
     Lost,
+    /// The time is up, and the shard can't be reached: nobody can say. What was written isn't forgotten.
+    Unreachable,
     /// The shard answered with this error.
     Error(ErrorText),
 }

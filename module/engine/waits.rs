@@ -202,6 +202,10 @@ impl Engine {
                 let text = text::lost_history(&self.shards[shard.index()].name());
                 self.end_wait_with_error(id, wait.seat, text.as_bytes());
             }
+            Err(Denied::Unreachable) => {
+                let text = text::out_of_reach(&self.shards[shard.index()].name());
+                self.end_wait_with_error(id, wait.seat, text.as_bytes());
+            }
             Err(Denied::Error(text)) => self.end_wait_with_error(id, wait.seat, &text),
         }
     }
