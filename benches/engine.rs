@@ -184,8 +184,8 @@ fn measure(kind: &Kind, shards: usize, pipeline: usize) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..COMMANDS_MEASURED / (CLIENTS * pipeline) {
         let start = Instant::now();
-        for client in 0..CLIENTS {
-            world.client_says(world.sessions[client], &requests[client]);
+        for (client, bytes) in requests.iter().enumerate() {
+            world.client_says(world.sessions[client], bytes);
         }
         world.turn_ends();
         for (link, bytes) in world.write_links() {
