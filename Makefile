@@ -28,7 +28,7 @@ test: setup ## everything that must hold, on both flavors of real server
 	cargo test --workspace
 
 sim: ## the simulation: SEED=n for one world, SEEDS=n for that many
-	cargo test --release --no-default-features --test simulation -- --nocapture
+	cargo test --release --no-default-features --test sim -- --nocapture
 
 bench: setup build ## the same load on a primary, on nutcracker and on the endpoint; ROUNDS=n
 	@tests/setup/servers.sh bench

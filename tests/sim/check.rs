@@ -1,0 +1,455 @@
+//! The judge: what each reply may be, given all that was asked and all that truly happened.
+//!
+//! Replies are judged as they enter a session's output, at the end of the turn that made them, so that no
+//! later request of the client can have been executed by then.
+
+use super::client::{Ask, Expected, Kind, Leave};
+use super::ledger::{EntryId, Having};
+use super::plan::GRACE;
+use super::resp::{Reply, read_reply};
+use super::world::World;
+
+impl World {
+    /// Bytes were added to what a client is to read.
+    pub fn client_is_told(&mut self, client: usize, bytes: &[u8]) {
+        self.clients[client].tail.extend_from_slice(bytes);
+        loop {
+            match read_reply(&self.clients[client].tail) {
+                Ok(Some((reply, len))) => {
+                    self.clients[client].tail.drain(..len);
+                    self.judge_next(client, &reply);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    return self.violation(format!("client {client} is told {error}"));
+                }
+            }
+        }
+    }
+
+    fn judge_next(&mut self, client: usize, reply: &Reply) {
+        while self.clients[client].expected.front().is_some_and(|expected| expected.mute) {
+            let silent = self.clients[client].expected.pop_front();
+            // Nobody was told what it did.
+            let keys = silent.map(|silent| keys_of(&silent.ask)).unwrap_or_default();
+            self.make_unsure(client, &keys);
+        }
+        let Some(expected) = self.clients[client].expected.pop_front() else {
+            return self.violation(format!("client {client} is told {reply:?}, asked nothing"));
+        };
+        self.tally.replies += 1;
+        self.line(|| format!("client {client} is told {}", show(reply)));
+        let before = self.failure.is_some();
+        self.judge(client, &expected, reply);
+        if self.failure.is_some() && !before {
+            let text = format!("  client {client} had asked {expected:?}");
+            self.line(|| text);
+        }
+    }
+
+    fn judge(&mut self, client: usize, expected: &Expected, reply: &Reply) {
+        if let Reply::Error(text) = reply {
+            self.tally.errors += 1;
+            return self.judge_error(client, expected, text);
+        }
+        let right = match (&expected.ask, reply) {
+            (Ask::Set { key, value }, Reply::Simple(ok)) if ok == "OK" => {
+                self.confirm(client, expected, key, Some(value.clone()));
+                true
+            }
+            (Ask::MSet { pairs }, Reply::Simple(ok)) if ok == "OK" => {
+                for (key, value) in pairs {
+                    self.confirm(client, expected, key, Some(value.clone()));
+                }
+                true
+            }
+            (Ask::Get { keys, many: false }, value) => self.observe(client, &keys[0], value),
+            (Ask::Get { keys, many: true }, Reply::Array(values)) => {
+                keys.len() == values.len()
+                    && keys.iter().zip(values).all(|(key, value)| self.observe(client, key, value))
+            }
+            (Ask::Del { keys }, Reply::Int(count)) => self.deleted(client, expected, keys, *count),
+            (Ask::Incr { key }, Reply::Int(number)) => {
+                let known = self.sure_value(client, key);
+                let before = known.map(|value| number_in(value.as_deref()));
+                let next = number.to_string().into_bytes();
+                self.confirm(client, expected, key, Some(next));
+                before.is_none_or(|before| before + 1 == *number)
+            }
+            (Ask::Append { key, piece }, Reply::Int(len)) => {
+                self.appended(client, expected, key, piece, *len)
+            }
+            (Ask::Ping, Reply::Simple(pong)) => pong == "PONG",
+            (Ask::Echo(text), Reply::Bulk(echo)) => text == echo,
+            (Ask::Wait { replicas, timeout }, Reply::Int(count)) => {
+                self.judge_wait(client, expected, (0, *replicas), (0, *count), *timeout);
+                true
+            }
+            (Ask::WaitAof { local, replicas, timeout }, Reply::Array(counts)) => {
+                let [Reply::Int(own), Reply::Int(count)] = counts.as_slice() else {
+                    return self.violation(format!("WAITAOF is told {reply:?}"));
+                };
+                self.judge_wait(client, expected, (*local, *replicas), (*own, *count), *timeout);
+                true
+            }
+            (Ask::Id, Reply::Int(id)) => {
+                let same = self.clients[client].id.is_none_or(|known| known == *id);
+                let others = self.clients.iter().enumerate();
+                let taken = others.filter(|(other, _)| *other != client);
+                let unique = taken.filter_map(|(_, other)| other.id).all(|other| other != *id);
+                self.clients[client].id = Some(*id);
+                same && unique
+            }
+            (Ask::ReplyOn | Ask::Quit, Reply::Simple(ok)) => ok == "OK",
+            (Ask::List, Reply::Bulk(list)) => {
+                String::from_utf8_lossy(list).contains(&format!("addr=client:{client} "))
+            }
+            (Ask::Unblock { .. } | Ask::Kill { .. }, Reply::Int(count)) => (0..=1).contains(count),
+            _ => false,
+        };
+        if !right {
+            let text = format!("client {client} asked {} and is told {}", ask(expected), show(reply));
+            self.violation(text);
+        }
+    }
+
+    // ---------------------------------------------------------------- values
+
+    /// A write was answered.
+    fn confirm(&mut self, client: usize, expected: &Expected, key: &[u8], value: Option<Vec<u8>>) {
+        let Some(key) = self.clients[client].keys.get_mut(key) else {
+            return;
+        };
+        let epoch = self.shards[key.shard].epoch;
+        key.value = value;
+        key.sure = (expected.epochs[key.shard] == epoch).then_some(epoch);
+    }
+
+    /// The value of a key, if there is no doubt.
+    fn sure_value(&self, client: usize, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        let key = &self.clients[client].keys[key];
+        (key.sure == Some(self.shards[key.shard].epoch)).then(|| key.value.clone())
+    }
+
+    fn observe(&mut self, client: usize, name: &[u8], reply: &Reply) -> bool {
+        let value = match reply {
+            Reply::Nil => None,
+            Reply::Bulk(value) => Some(value.clone()),
+            _ => return false,
+        };
+        if let Some(sure) = self.sure_value(client, name) {
+            return sure == value;
+        }
+        let key = &self.clients[client].keys[name];
+        key.kind != Kind::Plain || value.is_none_or(|value| key.ever.contains(&value))
+    }
+
+    fn deleted(
+        &mut self,
+        client: usize,
+        expected: &Expected,
+        keys: &[Vec<u8>],
+        count: i64,
+    ) -> bool {
+        let mut there = Some(0);
+        for (place, key) in keys.iter().enumerate() {
+            let known = self.sure_value(client, key);
+            let first = !keys[..place].contains(key);
+            there = match (there, known) {
+                (Some(sum), Some(value)) => Some(sum + i64::from(first && value.is_some())),
+                _ => None,
+            };
+        }
+        for key in keys {
+            self.confirm(client, expected, key, None);
+        }
+        there.is_none_or(|there| there == count)
+    }
+
+    fn appended(
+        &mut self,
+        client: usize,
+        expected: &Expected,
+        key: &[u8],
+        piece: &[u8],
+        len: i64,
+    ) -> bool {
+        let Some(known) = self.sure_value(client, key) else {
+            return true;
+        };
+        let mut value = known.unwrap_or_default();
+        value.extend_from_slice(piece);
+        let right = value.len() as i64 == len;
+        self.confirm(client, expected, key, Some(value));
+        right
+    }
+
+    fn make_unsure(&mut self, client: usize, keys: &[Vec<u8>]) {
+        for key in keys {
+            if let Some(key) = self.clients[client].keys.get_mut(key) {
+                key.sure = None;
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- errors
+
+    fn judge_error(&mut self, client: usize, expected: &Expected, text: &str) {
+        if let Ask::Wrong { error, .. } = &expected.ask {
+            if text != *error {
+                self.violation(format!("client {client}: the error is {text:?}, not {error:?}"));
+            }
+            return;
+        }
+        if let Ask::Wait { .. } | Ask::WaitAof { .. } = expected.ask {
+            return self.judge_wait_error(client, expected, text);
+        }
+        let keys = keys_of(&expected.ask);
+        let troubled = |key: &Vec<u8>| {
+            let shard = self.clients[client].keys[key].shard;
+            self.shards[shard].trouble_at.is_some()
+        };
+        if !keys.iter().any(troubled) || self.clients[client].last_words {
+            let text = format!("client {client} asked {}: {text}, for nothing", ask(expected));
+            return self.violation(text);
+        }
+        let code = text.split(' ').next().unwrap_or_default();
+        let unknown = text.contains("outcome is unknown");
+        let not_executed = text.contains("not executed") || text.contains("not sent");
+        let refused = ["LOADING", "READONLY", "OOM"].contains(&code);
+        match &expected.ask {
+            Ask::Set { value, .. } if not_executed || refused => {
+                self.deny(client, value);
+            }
+            Ask::Get { .. } if unknown || not_executed || refused => {}
+            _ if unknown || not_executed || refused => {
+                self.make_unsure(client, &keys);
+                if unknown && keys.len() == 1 {
+                    let shard = self.clients[client].keys[&keys[0]].shard;
+                    self.clients[client].unknown[shard] = true;
+                }
+            }
+            _ => {
+                let text = format!("client {client} asked {} and is told {text}", ask(expected));
+                self.violation(text);
+            }
+        }
+    }
+
+    /// The client was told that this value wasn't written: so it must not be, before or after.
+    fn deny(&mut self, client: usize, value: &[u8]) {
+        let written = self.ledger.of(client).iter().any(|&entry| {
+            let effect = &self.ledger.entries[entry].effect;
+            matches!(effect, super::ledger::Effect::Set(other) if other == value)
+        });
+        if written {
+            let value = String::from_utf8_lossy(&value[..value.len().min(24)]).into_owned();
+            self.violation(format!("{value} was executed, and client {client} is told it wasn't"));
+        }
+        self.clients[client].denied.insert(value.to_vec());
+    }
+
+    fn judge_wait_error(&mut self, client: usize, expected: &Expected, text: &str) {
+        if text == "UNBLOCKED client unblocked via CLIENT UNBLOCK" {
+            if !self.was_unblocked(client, expected) {
+                self.violation(format!("client {client}: {text}, by nobody"));
+            }
+            return;
+        }
+        let lost = text.strip_prefix("UNBLOCKED shard ").filter(|text| text.contains("history"));
+        if let Some(shard) = lost.and_then(|text| text.split(' ').next()?.parse::<usize>().ok()) {
+            self.tally.lost += 1;
+            if self.shards[shard].trouble_at.is_none() {
+                self.violation(format!("client {client}: {text}, though nothing happened there"));
+            }
+            let all = self.ledger.entries.len();
+            let who = &mut self.clients[client];
+            who.forgiven[shard] = all;
+            who.unknown[shard] = false;
+            if who.last_words {
+                let aof = matches!(expected.ask, Ask::WaitAof { .. });
+                self.last_wait(client, aof);
+            }
+            return;
+        }
+        let no_aof = text.starts_with("ERR WAITAOF cannot be used when numlocal");
+        let lacks = self.nodes.iter().any(|node| node.aof.is_none());
+        let replica = text.contains("cannot be used with replica instances");
+        let troubled = self.shards.iter().any(|shard| shard.trouble_at.is_some());
+        if !(no_aof && lacks || replica && troubled) || self.clients[client].last_words {
+            self.violation(format!("client {client} waits and is told {text}"));
+        }
+    }
+
+    fn was_unblocked(&self, client: usize, expected: &Expected) -> bool {
+        let at = self.clients[client].unblock_at;
+        at.is_some_and(|at| at + 1_000_000 >= expected.sent_at)
+    }
+
+    // ---------------------------------------------------------------- WAIT, WAITAOF
+
+    /// The heart: a count is never higher than the truth, and never told of what is lost.
+    fn judge_wait(
+        &mut self,
+        client: usize,
+        expected: &Expected,
+        wanted: (i64, i64),
+        told: (i64, i64),
+        timeout: u64,
+    ) {
+        self.tally.waits += 1;
+        self.tally.counted += u64::from(told.1 > 0);
+        let low = expected.sent_at.saturating_sub(GRACE);
+        let (mut wrote, mut least) = (false, (1, i64::MAX));
+        for shard in 0..self.plan.shards {
+            let from = self.clients[client].forgiven[shard];
+            let entries = self.entries_of(client, shard, from);
+            if self.clients[client].unknown[shard] {
+                let text = format!("a write's outcome on shard {shard} is unknown");
+                return self.overcount(client, told, &text);
+            }
+            if entries.is_empty() {
+                continue;
+            }
+            wrote = true;
+            if let Err(why) = self.judge_lost(client, shard, &entries, expected, told) {
+                return self.overcount(client, told, &why);
+            }
+            let nodes = || self.shards[shard].nodes.iter().copied();
+            let (memory, disk) = (Having::InMemory, Having::OnDisk);
+            if matches!(expected.ask, Ask::Wait { .. }) {
+                least.1 = least.1.min(self.ledger.count(&entries, nodes(), memory, low));
+            } else {
+                let replicas = nodes().filter(|&node| self.held_at_all(&entries, node, low));
+                least.1 = least.1.min(self.ledger.count(&entries, replicas, disk, low));
+                let own = self.ledger.count(&entries, nodes(), disk, low);
+                least.0 = least.0.min(own.min(1));
+            }
+        }
+        if !wrote {
+            let all = self.shards.iter().map(|shard| shard.replicas_since(low));
+            least.1 = all.min().unwrap_or(0);
+        }
+        if told.1 > least.1 || told.0 > least.0 {
+            let text = format!("no more than {least:?} is true");
+            return self.overcount(client, told, &text);
+        }
+        let due = timeout > 0 && self.now >= expected.sent_at + timeout * 1_000;
+        let short = told.0 < wanted.0 || told.1 < wanted.1;
+        if short && !due && !self.was_unblocked(client, expected) {
+            self.violation(format!(
+                "client {client} waits for {wanted:?} and is told {told:?} before its time"
+            ));
+        }
+        self.judge_last_wait(client, expected, wanted, told);
+    }
+
+    fn held_at_all(&self, entries: &[EntryId], node: usize, low: u64) -> bool {
+        self.ledger.count(entries, std::iter::once(node), Having::InMemory, low) > 0
+    }
+
+    /// Whether a number may be told although some of the writes are not in the shard's history.
+    fn judge_lost(
+        &self,
+        client: usize,
+        shard: usize,
+        entries: &[EntryId],
+        expected: &Expected,
+        told: (i64, i64),
+    ) -> Result<(), String> {
+        let lost = entries.iter().filter_map(|&entry| {
+            self.ledger.entries[entry].lost_at.map(|at| (entry, at))
+        });
+        let (_, seen_at) = self.shards[shard].known[self.clients[client].worker];
+        for (entry, at) in lost {
+            let asked_after = |time: u64| expected.sent_at > time;
+            if seen_at >= at + GRACE && asked_after(seen_at) {
+                return Err(format!("write {entry} is lost, which its worker knows"));
+            }
+            if told.1 > 0 && asked_after(at + GRACE) {
+                return Err(format!("write {entry} is lost for a long time"));
+            }
+        }
+        Ok(())
+    }
+
+    fn overcount(&mut self, client: usize, told: (i64, i64), why: &str) {
+        self.violation(format!("OVER-COUNT: client {client} is told {told:?}, but {why}"));
+    }
+
+    fn judge_last_wait(
+        &mut self,
+        client: usize,
+        expected: &Expected,
+        wanted: (i64, i64),
+        told: (i64, i64),
+    ) {
+        if !self.clients[client].last_words {
+            return;
+        }
+        if told.0 < wanted.0 || told.1 < wanted.1 {
+            return self.violation(format!(
+                "client {client}: all is well, it waits for {wanted:?}, and is told {told:?}"
+            ));
+        }
+        match expected.ask {
+            Ask::Wait { .. } => self.last_wait(client, true),
+            _ => self.clients[client].done = true,
+        }
+    }
+
+    // ---------------------------------------------------------------- the end of a connection
+
+    /// The endpoint, or the client, has closed: was that allowed, and is nothing owed?
+    pub fn client_was_closed(&mut self, client: usize) {
+        let who = &self.clients[client];
+        let owed = who.expected.iter().find(|expected| !expected.mute);
+        let waits = matches!(
+            owed.map(|expected| &expected.ask),
+            Some(Ask::Wait { .. } | Ask::WaitAof { .. })
+        );
+        let muted_wait = who
+            .expected
+            .iter()
+            .any(|expected| expected.mute && matches!(expected.ask, Ask::Wait { .. }));
+        // A reply that had begun to leave when its shard died, or that nobody took for too long.
+        let large = self.plan.large > 0;
+        let fine = match who.leave {
+            Leave::AnyTime => true,
+            Leave::WhenAnswered => owed.is_none() || waits || muted_wait || large,
+            Leave::No => large,
+        };
+        if !fine {
+            let owed = owed.map(ask);
+            self.violation(format!("client {client} is closed, and is owed {owed:?}"));
+        }
+    }
+}
+
+fn number_in(value: Option<&[u8]>) -> i64 {
+    value.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
+}
+
+fn keys_of(ask: &Ask) -> Vec<Vec<u8>> {
+    match ask {
+        Ask::Set { key, .. } | Ask::Incr { key } | Ask::Append { key, .. } => vec![key.clone()],
+        Ask::Get { keys, .. } | Ask::Del { keys } => keys.clone(),
+        Ask::MSet { pairs } => pairs.iter().map(|(key, _)| key.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn ask(expected: &Expected) -> String {
+    let text = format!("{:?}", expected.ask);
+    text.chars().take(200).collect()
+}
+
+fn show(reply: &Reply) -> String {
+    match reply {
+        Reply::Bulk(bytes) => {
+            format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(24)]))
+        }
+        Reply::Error(text) => format!("-{text}"),
+        other => format!("{other:?}").chars().take(120).collect(),
+    }
+}

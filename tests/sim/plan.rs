@@ -1,0 +1,128 @@
+//! What a world is like: all of it follows from the seed.
+
+use std::time::Duration;
+
+use weir::settings::Settings;
+
+use super::rng::Rng;
+
+/// The longest extra time that a stall of the network takes, in microseconds.
+pub const STALL_MAX: u64 = 120_000;
+
+/// For so long after something has changed an answer may still be about before: the slowest way of a
+/// reply through a stalled network, and what an endpoint may tell of a moment ago.
+pub const GRACE: u64 = 300_000;
+
+/// A lie that a world's fakes tell, as a broken engine would make them true. Each must be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// Barriers are answered but move nothing: as a tracker that skips them.
+    SkippedBarrier,
+    /// A write is answered before it is executed: as a mark that is taken a round too early.
+    EarlyMark,
+    /// INFO goes on to tell the first history of each address: as a change that nobody looks for.
+    OldHistory,
+    /// Replicas say that they have fsynced what they have only got: as a WAITAOF that asks WAIT.
+    EarlyFsync,
+    /// Now and then two replies in a row change places: as seats filled in the wrong order.
+    SwappedReplies,
+    /// Replicas acknowledge nothing when asked by GETACK, nor by themselves: as a WAIT that is never
+    /// answered.
+    DeafReplicas,
+}
+
+/// How a server's append-only file gets to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    Always,
+    EverySecond,
+    No,
+}
+
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub seed: u64,
+    pub plant: Option<Plant>,
+    pub shards: usize,
+    pub replicas: usize,
+    /// Whether replicas are there from the start, or come later to primaries without a backlog.
+    pub attached: bool,
+    pub workers: u16,
+    pub clients: usize,
+    /// Requests that a client sends before it says goodbye or the storm ends.
+    pub requests: u64,
+    pub aof: Option<Fsync>,
+    pub cluster: bool,
+    /// Mean time between two faults; none: a world without.
+    pub fault_every: Option<u64>,
+    pub storm: u64,
+    pub latency_max: u64,
+    pub stalls: bool,
+    /// How often what is sent is split before it travels, in percent.
+    pub splitting: u64,
+    /// Bytes that a connection to a client, or to a shard, holds before a write is short.
+    pub room: usize,
+    /// Values are now and then so large.
+    pub large: usize,
+    pub whole_command_table: bool,
+    pub inline_percent: u64,
+    pub settings: Settings,
+}
+
+impl Plan {
+    pub fn of(seed: u64, plant: Option<Plant>) -> Self {
+        let mut rng = Rng::new(seed);
+        let rng = &mut rng;
+        let settings = Settings {
+            upstream: "static://shards".to_owned(),
+            failover_timeout: Duration::from_millis(rng.pick(&[0, 50, 500, 2000])),
+            connect_timeout: Duration::from_millis(rng.pick(&[50, 200, 1000])),
+            shard_timeout: Duration::from_millis(rng.pick(&[1100, 1500, 3000])),
+            poll_interval: Duration::from_millis(rng.pick(&[20, 100, 1000])),
+            client_stall_timeout: Duration::from_millis(rng.pick(&[200, 1000])),
+            client_output_max: 64 * 1024,
+            ..Settings::default()
+        };
+        let large = match rng.below(20) {
+            0 => 1_200_000,
+            1..=6 => 60_000,
+            _ => 0,
+        };
+        Self {
+            seed,
+            plant,
+            shards: rng.pick(&[1, 1, 2, 2, 3]),
+            replicas: rng.pick(&[0, 1, 1, 2, 2, 3]),
+            attached: rng.percent(85),
+            workers: rng.pick(&[1, 1, 2]),
+            clients: rng.between(1, 6) as usize,
+            requests: rng.between(10, 60),
+            aof: rng.pick(&[
+                None,
+                Some(Fsync::Always),
+                Some(Fsync::Always),
+                Some(Fsync::EverySecond),
+                Some(Fsync::No),
+            ]),
+            cluster: rng.percent(10),
+            fault_every: rng.pick(&[None, Some(100_000), Some(400_000), Some(1_500_000)]),
+            storm: rng.between(1_000_000, 5_000_000),
+            latency_max: rng.pick(&[50, 300, 3_000, 20_000]),
+            stalls: rng.percent(50),
+            splitting: rng.pick(&[0, 10, 50, 90]),
+            room: if large > 0 {
+                rng.pick(&[8_000, 64_000, 1_000_000])
+            } else {
+                rng.pick(&[40, 500, 64_000, 1_000_000])
+            },
+            large,
+            whole_command_table: rng.one_in(20),
+            inline_percent: rng.pick(&[0, 0, 20]),
+            settings,
+        }
+    }
+
+    pub fn faulty(&self) -> bool {
+        self.fault_every.is_some()
+    }
+}

@@ -1,0 +1,399 @@
+//! One world: all that is in it, its clock, and what happens next.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use weir::command::CommandTable;
+use weir::engine::{Mail, Setup};
+use weir::ids::{LinkId, SessionId, WorkerId};
+use weir::stats::Stats;
+
+use super::client::Client;
+use super::faults::Fault;
+use super::ledger::{Effect, EntryId, Ledger};
+use super::node::{Node, Role};
+use super::plan::Plan;
+use super::replication::Repl;
+use super::rng::Rng;
+use super::wire::{Way, Wire, WireNo};
+use super::worker::{self, Input, Worker};
+
+/// Everything that can happen by itself.
+#[derive(Debug)]
+pub enum Happening {
+    Turn { worker: usize },
+    Mail { worker: usize, mail: Mail },
+    Connected { worker: usize, link: LinkId, shard: usize },
+    ConnectTimedOut { worker: usize, link: LinkId },
+    CloseUnflushed { worker: usize, session: SessionId },
+    Arrive { wire: WireNo, way: Way },
+    Stream { link: usize },
+    Acked { link: usize },
+    Fsynced { node: usize, life: u64, upto: u64 },
+    Cron { node: usize },
+    Unswap { node: usize, life: u64, wire: WireNo },
+    NewClient,
+    Client { client: usize },
+    ClientReads { client: usize },
+    Fault,
+    Undo(Fault),
+}
+
+/// What happens when; at the same time, in the order in which it was planned.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    order: BinaryHeap<Reverse<(u64, u64)>>,
+    happenings: BTreeMap<u64, Happening>,
+    next: u64,
+}
+
+impl Agenda {
+    pub fn add(&mut self, at: u64, happening: Happening) {
+        self.order.push(Reverse((at, self.next)));
+        self.happenings.insert(self.next, happening);
+        self.next += 1;
+    }
+
+    fn take(&mut self) -> Option<(u64, Happening)> {
+        let Reverse((at, number)) = self.order.pop()?;
+        Some((at, self.happenings.remove(&number)?))
+    }
+
+    fn next_at(&self) -> Option<u64> {
+        self.order.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+/// One shard as it truly is.
+#[derive(Debug)]
+pub struct Shard {
+    /// Where its address leads.
+    pub primary: usize,
+    pub nodes: Vec<usize>,
+    /// Counts all that may make answers uncertain.
+    pub epoch: u64,
+    /// The last time that something was wrong; none: never.
+    pub trouble_at: Option<u64>,
+    /// What its first primary was called.
+    pub first_run: String,
+    pub first_id: String,
+    /// The offset before the last barrier.
+    pub barrier_before: u64,
+    /// For each worker: the generation that it is in, and since when.
+    pub known: Vec<(u64, u64)>,
+    attached: Vec<(usize, u64, u64)>,
+}
+
+impl Shard {
+    pub fn attached(&mut self, node: usize, now: u64) {
+        self.attached.push((node, now, u64::MAX));
+    }
+
+    pub fn detached(&mut self, node: usize, now: u64) {
+        for span in &mut self.attached {
+            if span.0 == node && span.2 == u64::MAX {
+                span.2 = now;
+            }
+        }
+    }
+
+    /// How many nodes were replicas at some time from `low` on.
+    pub fn replicas_since(&self, low: u64) -> i64 {
+        let was = |node: usize| self.attached.iter().any(|span| span.0 == node && span.2 >= low);
+        self.nodes.iter().filter(|&&node| was(node)).count() as i64
+    }
+}
+
+/// Counts of what was tried, to see that a simulation isn't of nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    pub replies: u64,
+    pub writes: u64,
+    pub waits: u64,
+    pub counted: u64,
+    pub lost: u64,
+    pub faults: u64,
+    pub errors: u64,
+    pub events: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        self.replies += other.replies;
+        self.writes += other.writes;
+        self.waits += other.waits;
+        self.counted += other.counted;
+        self.lost += other.lost;
+        self.faults += other.faults;
+        self.errors += other.errors;
+        self.events += other.events;
+    }
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub rng: Rng,
+    pub now: u64,
+    pub agenda: Agenda,
+    pub wires: Vec<Wire>,
+    pub nodes: Vec<Node>,
+    pub repls: Vec<Repl>,
+    pub shards: Vec<Shard>,
+    pub ledger: Ledger,
+    pub workers: Vec<Worker>,
+    pub clients: Vec<Client>,
+    pub stats: Stats,
+    pub healed: bool,
+    pub tally: Tally,
+    /// Replies that are held back to be swapped.
+    pub held_reply: BTreeMap<WireNo, Vec<u8>>,
+    pub failure: Option<String>,
+    /// The last lines of what happened, if wanted.
+    pub trace: Option<Vec<String>>,
+    ids: u64,
+}
+
+/// Lines of a trace that are kept.
+const TRACE_MAX: usize = 4_000;
+
+impl World {
+    pub fn new(plan: Plan, tracing: bool) -> Self {
+        let rng = Rng::new(plan.seed.wrapping_mul(31).wrapping_add(7));
+        let stats = Stats::new(usize::from(plan.workers), plan.shards);
+        let mut world = Self {
+            rng,
+            now: 0,
+            agenda: Agenda::default(),
+            wires: Vec::new(),
+            nodes: Vec::new(),
+            repls: Vec::new(),
+            shards: Vec::new(),
+            ledger: Ledger::default(),
+            workers: Vec::new(),
+            clients: Vec::new(),
+            stats,
+            healed: false,
+            tally: Tally::default(),
+            held_reply: BTreeMap::new(),
+            failure: None,
+            trace: tracing.then(Vec::new),
+            ids: 0,
+            plan,
+        };
+        let plan = format!("{:?}", world.plan);
+        world.line(|| plan);
+        world.make_shards();
+        world.make_workers();
+        for _ in 0..world.plan.clients {
+            world.add_client();
+        }
+        if world.plan.faulty() {
+            world.agenda.add(100_000, Happening::Fault);
+        }
+        world
+    }
+
+    fn make_shards(&mut self) {
+        for shard in 0..self.plan.shards {
+            let mut nodes = Vec::new();
+            for place in 0..=self.plan.replicas {
+                let number = self.nodes.len();
+                let role = if place == 0 { Role::Primary } else { Role::Replica };
+                let aof = if place == 0 || self.rng.percent(80) { self.plan.aof } else { None };
+                let id = self.fresh_id("first");
+                self.nodes.push(Node::new(shard, role, aof, id));
+                nodes.push(number);
+                let at = self.rng.below(1_000_000);
+                self.agenda.add(at, Happening::Cron { node: number });
+            }
+            let known = vec![(0, 0); usize::from(self.plan.workers)];
+            let primary = nodes[0];
+            self.shards.push(Shard {
+                primary,
+                nodes: nodes.clone(),
+                epoch: 0,
+                trouble_at: None,
+                first_run: String::new(),
+                first_id: String::new(),
+                barrier_before: 0,
+                known,
+                attached: Vec::new(),
+            });
+            if self.plan.attached {
+                for &replica in &nodes[1..] {
+                    self.attach(replica, primary);
+                }
+            } else if let Some(&replica) = nodes.get(1) {
+                let at = self.rng.below(2_000_000);
+                self.agenda.add(at, Happening::Undo(Fault::Detached { replica }));
+            }
+            // The first attachment was before anybody could look.
+            self.shards[shard].trouble_at = None;
+            self.shards[shard].first_run = self.nodes[primary].run_id.clone();
+            self.shards[shard].first_id = self.nodes[primary].replid.clone();
+        }
+    }
+
+    fn make_workers(&mut self) {
+        let (table, map) = (whole_table(), worker::map(self.plan.shards));
+        for number in 0..self.plan.workers {
+            let setup = Setup {
+                worker: WorkerId(number),
+                workers: self.plan.workers,
+                settings: Arc::new(self.plan.settings.clone()),
+                table: Arc::clone(&table),
+                map: Arc::clone(&map),
+                stats: self.stats.clone(),
+                wall: Duration::from_secs(1_700_000_000),
+                port: 6399,
+            };
+            self.workers.push(Worker::new(setup));
+            self.room_for_first_turn(usize::from(number));
+        }
+    }
+
+    fn room_for_first_turn(&mut self, worker: usize) {
+        // Nobody: a turn that finds nothing carries out what the engine asked for when it was made.
+        let nobody = Mail::Answer {
+            ticket: u64::MAX,
+            worker: WorkerId(0),
+            answer: weir::engine::Answer::Count(0),
+        };
+        self.wake_worker(worker, Input::Mail(nobody));
+    }
+
+    // ---------------------------------------------------------------- time passes
+
+    /// Runs until `until`, or until something is wrong.
+    pub fn run_until(&mut self, until: u64) {
+        while self.failure.is_none() {
+            match self.agenda.next_at() {
+                Some(at) if at <= until => {}
+                _ => break,
+            }
+            let Some((at, happening)) = self.agenda.take() else {
+                break;
+            };
+            self.now = at;
+            self.tally.events += 1;
+            if self.tally.events > 5_000_000 {
+                return self.violation("too much happens for so little".to_owned());
+            }
+            self.happen(happening);
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Turn { worker } => self.turn(worker),
+            Happening::Mail { worker, mail } => self.wake_worker(worker, Input::Mail(mail)),
+            Happening::Connected { worker, link, shard } => self.connected(worker, link, shard),
+            Happening::ConnectTimedOut { worker, link } => self.connect_timed_out(worker, link),
+            Happening::CloseUnflushed { worker, session } => self.close_unflushed(worker, session),
+            Happening::Arrive { wire, way } => self.arrive(wire, way),
+            Happening::Stream { link } => self.stream_arrives(link),
+            Happening::Acked { link } => self.ack_arrives(link),
+            Happening::Fsynced { node, life, upto } => self.fsynced(node, life, upto),
+            Happening::Cron { node } => self.cron(node),
+            Happening::Unswap { node, life, wire } => {
+                let held = self.held_reply.remove(&wire);
+                if let (Some(held), true) = (held, self.nodes[node].life == life) {
+                    self.reply(wire, &held);
+                }
+            }
+            Happening::NewClient => self.add_client(),
+            Happening::Client { client } => self.client_acts(client),
+            Happening::ClientReads { client } => self.client_reads(client),
+            Happening::Fault => self.fault(),
+            Happening::Undo(fault) => self.undo(fault),
+        }
+    }
+
+    // ---------------------------------------------------------------- the truth about shards
+
+    /// Something was wrong with a shard, or may have looked so.
+    pub fn trouble(&mut self, shard: usize) {
+        let truth = &mut self.shards[shard];
+        truth.epoch += 1;
+        truth.trouble_at = Some(self.now);
+    }
+
+    /// The shard's address leads to a primary with other data than before: finds what it hasn't.
+    pub fn find_losses(&mut self, shard: usize) {
+        self.trouble(shard);
+        let node = self.shards[shard].primary;
+        if !self.nodes[node].up || self.nodes[node].role != Role::Primary {
+            return;
+        }
+        let mut lost = Vec::new();
+        for number in 0..self.ledger.entries.len() {
+            if self.ledger.entries[number].shard != shard {
+                continue;
+            }
+            let has = self.nodes[node].has(number);
+            let entry = &mut self.ledger.entries[number];
+            entry.lost_at = if has { None } else { Some(entry.lost_at.unwrap_or(self.now)) };
+            if !has {
+                lost.push(number);
+            }
+        }
+        self.line(|| format!("shard {shard} is node {node}, without writes {lost:?}"));
+    }
+
+    /// If a node that executes a write isn't where its shard's address leads: now.
+    pub fn shard_has_other_primary(&self, node: usize) -> Option<u64> {
+        (self.shards[self.nodes[node].shard].primary != node).then_some(self.now)
+    }
+
+    /// A write was executed; it must not be one whose client was told that it wasn't.
+    pub fn executed(&mut self, effect: &Effect) {
+        self.tally.writes += 1;
+        if let Effect::Set(value) = effect {
+            let owner = super::client::writer_of(value);
+            let denied = owner.and_then(|owner| self.clients.get(owner));
+            if denied.is_some_and(|client| client.denied.contains(value)) {
+                let value = String::from_utf8_lossy(&value[..value.len().min(24)]).into_owned();
+                self.violation(format!("{value} is executed, though its client was told it wasn't"));
+            }
+        }
+    }
+
+    pub fn entries_of(&self, client: usize, shard: usize, from: EntryId) -> Vec<EntryId> {
+        let all = self.ledger.of(client).iter().copied();
+        all.filter(|&id| id >= from && self.ledger.entries[id].shard == shard).collect()
+    }
+
+    // ---------------------------------------------------------------- small things
+
+    pub fn fresh_id(&mut self, why: &str) -> String {
+        self.ids += 1;
+        format!("{why}-{}", self.ids)
+    }
+
+    /// A promise is broken.
+    pub fn violation(&mut self, what: String) {
+        self.line(|| format!("VIOLATION: {what}"));
+        let now = self.now;
+        self.failure.get_or_insert(format!("at {now} us: {what}"));
+    }
+
+    /// A line for the trace, made only if somebody wants it.
+    pub fn line(&mut self, text: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            if trace.len() >= 2 * TRACE_MAX {
+                trace.drain(1..TRACE_MAX);
+            }
+            trace.push(format!("{:>9} {}", self.now, text()));
+        }
+    }
+}
+
+/// The table that the host gives its workers: read once for all worlds.
+fn whole_table() -> Arc<CommandTable> {
+    static TABLE: OnceLock<Arc<CommandTable>> = OnceLock::new();
+    let read = || CommandTable::from_reply(super::commands::WHOLE_TABLE).expect("a table");
+    Arc::clone(TABLE.get_or_init(|| Arc::new(read())))
+}
