@@ -112,7 +112,9 @@ impl Shard {
             None => Some(self.retry_at),
             Some(_) => self.is_up().then_some(self.poll_at),
         };
-        let parked = self.parked_since.map(|since| since + settings.failover_timeout);
+        // What waits on a link that is being made is that link's: it will come, or fail.
+        let parked = self.parked_since.filter(|_| self.shared.is_none());
+        let parked = parked.map(|since| since + settings.failover_timeout);
         let shared = (self.is_up() && self.shared.is_none() && self.parked.owed() > 0)
             .then_some(self.shared_retry_at);
         [control, parked, shared, self.acks.next_timeout()].into_iter().flatten().min()
