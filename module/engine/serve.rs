@@ -146,7 +146,8 @@ impl Engine {
         let closing = served
             && session.seats.is_empty()
             && (session.ended || matches!(session.mode, Mode::Closing));
-        // Nobody is left to be told the count, and the rest of a large request will never come.
+        // Who sends no more doesn't wait for counts, and the rest of a large request never comes.
+        // The replies before it are still taken.
         let abandoned = session.ended
             && match session.mode {
                 Mode::Waiting => true,
@@ -165,7 +166,7 @@ impl Engine {
             self.unpause_links(id);
         }
         if closing || abandoned {
-            self.close_session(id, closing);
+            self.close_session(id, true);
         }
     }
 
