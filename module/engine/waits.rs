@@ -43,6 +43,8 @@ pub(super) struct Wait {
     /// None: for ever.
     timeout: Option<Duration>,
     seat: SeatNumber,
+    /// The client doesn't want the reply, so it can't be told of a loss by it.
+    mute: bool,
 }
 
 /// The sessions that wait.
@@ -73,7 +75,7 @@ impl Engine {
             return;
         };
         let seat = session.seats.reserve(mute);
-        session.mode = Mode::Draining(Then::Wait(Wait { need, timeout, seat }));
+        session.mode = Mode::Draining(Then::Wait(Wait { need, timeout, seat, mute }));
         self.touch(id);
     }
 
@@ -85,9 +87,7 @@ impl Engine {
         };
         session.mode = Mode::Waiting;
         if let Some(lost) = session.marks.take_loss(acks_of(&self.shards)) {
-            let text = text::lost_history(&self.shards[lost.index()].name());
-            self.stats().waits_lost.add(1);
-            return self.end_wait_with_error(id, wait.seat, text.as_bytes());
+            return self.end_lost_wait(id, wait, lost);
         }
         let mut parts: Vec<Part> =
             session.marks.iter().map(|(shard, mark)| Part { shard, mark: Some(mark) }).collect();
@@ -144,6 +144,17 @@ impl Engine {
         true
     }
 
+    /// Tells of a shard that has lost its history. The session has forgotten that loss, because it is
+    /// told now; unless it doesn't want the reply: then it is to be told another time.
+    fn end_lost_wait(&mut self, id: SessionId, wait: Wait, lost: ShardId) {
+        self.stats().waits_lost.add(1);
+        if let (true, Some(session)) = (wait.mute, self.sessions.get_mut(id)) {
+            session.marks.lost(lost);
+        }
+        let text = text::lost_history(&self.shards[lost.index()].name());
+        self.end_wait_with_error(id, wait.seat, text.as_bytes());
+    }
+
     fn end_wait_with_error(&mut self, id: SessionId, seat: SeatNumber, text: &[u8]) {
         let mut reply = Vec::with_capacity(text.len() + 3);
         write::error_bytes(&mut reply, text);
@@ -194,13 +205,9 @@ impl Engine {
                 self.end_wait(id, wait.seat, &reply);
             }
             Err(Denied::Lost) => {
-                self.stats().waits_lost.add(1);
-                if let Some(session) = self.sessions.get_mut(id) {
-                    // The client is told now.
-                    session.marks.take_loss(acks_of(&self.shards));
-                }
-                let text = text::lost_history(&self.shards[shard.index()].name());
-                self.end_wait_with_error(id, wait.seat, text.as_bytes());
+                let session = self.sessions.get_mut(id);
+                let told = session.and_then(|s| s.marks.take_loss(acks_of(&self.shards)));
+                self.end_lost_wait(id, wait, told.unwrap_or(shard));
             }
             Err(Denied::Unreachable) => {
                 let text = text::out_of_reach(&self.shards[shard.index()].name());

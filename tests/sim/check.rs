@@ -108,7 +108,8 @@ impl World {
             _ => false,
         };
         if !right {
-            let text = format!("client {client} asked {} and is told {}", ask(expected), show(reply));
+            let text =
+                format!("client {client} asked {} and is told {}", ask(expected), show(reply));
             self.violation(text);
         }
     }
@@ -357,9 +358,9 @@ impl World {
         expected: &Expected,
         told: (i64, i64),
     ) -> Result<(), String> {
-        let lost = entries.iter().filter_map(|&entry| {
-            self.ledger.entries[entry].lost_at.map(|at| (entry, at))
-        });
+        let lost = entries
+            .iter()
+            .filter_map(|&entry| self.ledger.entries[entry].lost_at.map(|at| (entry, at)));
         let (_, seen_at) = self.shards[shard].known[self.clients[client].worker];
         for (entry, at) in lost {
             let asked_after = |time: u64| expected.sent_at > time;

@@ -283,9 +283,7 @@ impl World {
 
     fn next_request(&mut self, client: usize, bytes: &mut Vec<u8>) {
         let ask = match self.rng.below(100) {
-            0..25 => {
-                Ask::Set { key: self.key(client, Kind::Plain), value: self.value(client) }
-            }
+            0..25 => Ask::Set { key: self.key(client, Kind::Plain), value: self.value(client) },
             25..43 => Ask::Get { keys: vec![self.any_key(client)], many: false },
             43..49 => Ask::Get { keys: self.some_keys(client), many: true },
             49..53 => Ask::Del { keys: self.some_keys(client) },
@@ -310,7 +308,8 @@ impl World {
     }
 
     fn any_key(&mut self, client: usize) -> Vec<u8> {
-        let kind = self.rng.pick(&[Kind::Plain, Kind::Plain, Kind::Plain, Kind::Counter, Kind::Text]);
+        let kind =
+            self.rng.pick(&[Kind::Plain, Kind::Plain, Kind::Plain, Kind::Counter, Kind::Text]);
         self.key(client, kind)
     }
 
@@ -393,7 +392,8 @@ impl World {
     pub fn ask(&mut self, client: usize, ask: Ask, bytes: &mut Vec<u8>) {
         let request = encode(&ask);
         self.line(|| {
-            let words = request.iter().map(|arg| String::from_utf8_lossy(&arg[..arg.len().min(24)]));
+            let words =
+                request.iter().map(|arg| String::from_utf8_lossy(&arg[..arg.len().min(24)]));
             format!("client {client} asks {}", words.collect::<Vec<_>>().join(" "))
         });
         self.remember_targets(&ask);

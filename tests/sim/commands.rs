@@ -74,8 +74,8 @@ impl World {
             "CLIENT" => self.client_subcommand(node, wire, request),
             "SPUBLISH" => self.spublish(node, wire),
             "FUNCTION" => {
-                let moved = self.plan.plant != Some(Plant::SkippedBarrier)
-                    && self.feed_empty_write(node);
+                let moved =
+                    self.plan.plant != Some(Plant::SkippedBarrier) && self.feed_empty_write(node);
                 self.note_offset(node, wire, moved);
                 OK.to_vec()
             }
@@ -148,9 +148,8 @@ impl World {
             )
             .into_bytes();
         }
-        let number = |at: usize| -> i64 {
-            String::from_utf8_lossy(&request[at]).parse().expect("a number")
-        };
+        let number =
+            |at: usize| -> i64 { String::from_utf8_lossy(&request[at]).parse().expect("a number") };
         let blocked = if name == "WAIT" {
             assert_eq!(number(2), 0, "deadlines live in the proxy");
             Blocked::Wait { replicas: number(1) }
@@ -260,7 +259,8 @@ impl World {
             (server.run_id.clone(), server.replid.clone(), server.role);
         if self.plan.plant == Some(Plant::OldHistory) {
             let shard = &self.shards[server.shard];
-            (run_id, replid, role) = (shard.first_run.clone(), shard.first_id.clone(), Role::Primary);
+            (run_id, replid, role) =
+                (shard.first_run.clone(), shard.first_id.clone(), Role::Primary);
         }
         let (replid2, second) = match &server.replid2 {
             Some((id, second)) => (id.clone(), second.to_string()),

@@ -47,13 +47,7 @@ pub struct Ledger {
 const NOW_ON: u64 = u64::MAX;
 
 impl Ledger {
-    pub fn add(
-        &mut self,
-        shard: usize,
-        owner: usize,
-        key: &[u8],
-        effect: Effect,
-    ) -> EntryId {
+    pub fn add(&mut self, shard: usize, owner: usize, key: &[u8], effect: Effect) -> EntryId {
         let id = self.entries.len();
         if self.by_owner.len() <= owner {
             self.by_owner.resize_with(owner + 1, Vec::new);

@@ -50,7 +50,8 @@ impl World {
         self.heal();
         self.run_until(self.now + 2_000_000);
         self.until("requests are answered", |world| {
-            let owed = |client: &client::Client| client.here && client.expected.iter().any(|e| !e.mute);
+            let owed =
+                |client: &client::Client| client.here && client.expected.iter().any(|e| !e.mute);
             world.clients.iter().position(owed)
         });
         for client in 0..self.clients.len() {

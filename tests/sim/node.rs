@@ -214,9 +214,8 @@ impl World {
     /// Answers connections whose WAIT is content.
     pub fn recheck_blocked(&mut self, node: usize) {
         let conns = self.nodes[node].conns.iter();
-        let blocked: Vec<_> = conns
-            .filter_map(|(&wire, conn)| Some((wire, conn.woff, conn.blocked?)))
-            .collect();
+        let blocked: Vec<_> =
+            conns.filter_map(|(&wire, conn)| Some((wire, conn.woff, conn.blocked?))).collect();
         let mut freed = false;
         for (wire, woff, wanted) in blocked {
             let (local, replicas) = self.acknowledged(node, woff, wanted);

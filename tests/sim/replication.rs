@@ -15,9 +15,15 @@ use super::world::{Happening, World};
 #[derive(Debug)]
 enum Down {
     /// All of the primary's data, as it was when the replica came.
-    Sync { log: Vec<Item>, offset: u64, replid: String },
+    Sync {
+        log: Vec<Item>,
+        offset: u64,
+        replid: String,
+    },
     /// What the replica has is part of the primary's history.
-    Continue { replid: String },
+    Continue {
+        replid: String,
+    },
     Item(Item),
 }
 

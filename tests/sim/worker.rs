@@ -89,14 +89,7 @@ impl World {
     /// A client connects.
     pub fn accept(&mut self, worker: usize, client: usize) -> WireNo {
         let wire = self.wires.len();
-        let near = Near {
-            wire,
-            reading: true,
-            ended: false,
-            closing: None,
-            tapped: 0,
-            wrote: 0,
-        };
+        let near = Near { wire, reading: true, ended: false, closing: None, tapped: 0, wrote: 0 };
         let session = self.workers[worker].sessions.insert(near);
         let room = self.plan.room;
         self.wires.push(Wire::new(worker, Who::Session(session), Far::Client(client), room));
@@ -127,8 +120,7 @@ impl World {
             return self.wake_worker(worker, input);
         }
         let wire = self.wires.len();
-        let near =
-            Near { wire, reading: true, ended: false, closing: None, tapped: 0, wrote: 0 };
+        let near = Near { wire, reading: true, ended: false, closing: None, tapped: 0, wrote: 0 };
         self.workers[worker].links.insert(link, near);
         let room = self.plan.room.max(400);
         self.wires.push(Wire::new(worker, Who::Link(link), Far::Node(node), room));
@@ -151,8 +143,7 @@ impl World {
         }
         let station = &mut self.workers[worker];
         station.turn_at = None;
-        station.spinning =
-            if station.last_turn == self.now { station.spinning + 1 } else { 0 };
+        station.spinning = if station.last_turn == self.now { station.spinning + 1 } else { 0 };
         station.last_turn = self.now;
         if station.spinning > 1_000 {
             return self.violation(format!("worker {worker} turns on the spot"));
@@ -441,8 +432,7 @@ impl World {
 
     /// How the engine sees its shards.
     pub fn views(&mut self, worker: usize) -> Vec<ShardView> {
-        let mail =
-            Mail::Ask { from: Asker::Host, ticket: 0, question: Question::Shards };
+        let mail = Mail::Ask { from: Asker::Host, ticket: 0, question: Question::Shards };
         self.workers[worker].engine.handle(Event::Mail(mail), Time(self.now));
         self.carry_out(worker);
         self.workers[worker].views.take().expect("an answer")

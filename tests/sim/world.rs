@@ -356,7 +356,9 @@ impl World {
             let denied = owner.and_then(|owner| self.clients.get(owner));
             if denied.is_some_and(|client| client.denied.contains(value)) {
                 let value = String::from_utf8_lossy(&value[..value.len().min(24)]).into_owned();
-                self.violation(format!("{value} is executed, though its client was told it wasn't"));
+                self.violation(format!(
+                    "{value} is executed, though its client was told it wasn't"
+                ));
             }
         }
     }
