@@ -248,6 +248,8 @@ impl World {
                 stats: self.stats.clone(),
                 wall: Duration::from_secs(1_700_000_000),
                 port: 6399,
+                process_id: 1,
+                run_id: Arc::from("0"),
             };
             self.workers.push(Worker::new(setup));
             self.room_for_first_turn(usize::from(number));
