@@ -87,44 +87,45 @@ pub const ACK_REOPEN_DELAY: Duration = Duration::from_millis(20);
 /// class asks again after this. Short beside any deadline that people use, long beside a round.
 pub const ACK_REFUSED_DELAY: Duration = Duration::from_millis(50);
 
-/// How long an acknowledgement that was seen is told to who asks later. A replica may have left since,
-/// and a stock server would then count less; but a reply that was under way for this long would say the
-/// same, so an answer is never older than a slow network makes any answer.
+/// How long an acknowledgement that was seen is told to who asks later. A replica may have left
+/// since, and a stock server would then count less; but a reply that was under way for this long
+/// would say the same, so an answer is never older than a slow network makes any answer.
 pub const ACK_KNOWN_AGE_MAX: Duration = Duration::from_millis(10);
 
-/// Replies that are kept to answer from, of a shard. Within [`ACK_KNOWN_AGE_MAX`] a busy shard gives a
-/// few dozen; one that was pushed out costs its waiter a round.
+/// Replies that are kept to answer from, of a shard. Within [`ACK_KNOWN_AGE_MAX`] a busy shard
+/// gives a few dozen; one that was pushed out costs its waiter a round.
 pub const ACK_KNOWN_MAX: usize = 16;
 
-/// `WAIT 0` asks for the count as it stands. The barrier moved just now, so the replicas get this long
-/// to acknowledge it, or those that hold the client's write would be counted as not holding it.
+/// `WAIT 0` asks for the count as it stands. The barrier moved just now, so the replicas get this
+/// long to acknowledge it, or those that hold the client's write would be counted as not holding
+/// it.
 pub const ACK_STANDING_MAX: Duration = Duration::from_millis(10);
 
-/// A round isn't cut short before it is this old: replicas that are well acknowledge within it. The true
-/// value follows the time that the shard's rounds take (twice the last), between these bounds.
+/// A round isn't cut short before it is this old: replicas that are well acknowledge within it. The
+/// true value follows the time that the shard's rounds take (twice the last), between these bounds.
 pub const ACK_SETTLE_MIN: Duration = Duration::from_millis(2);
 /// See [`ACK_SETTLE_MIN`]. A replica on another continent answers within it.
 pub const ACK_SETTLE_MAX: Duration = Duration::from_millis(100);
 /// The bound that holds until a first round has been measured.
 pub const ACK_SETTLE_FIRST: Duration = Duration::from_millis(10);
 
-/// How long after its deadline (and what a round needs to settle) a waiter still waits for the shard to
-/// say the count; after it the answer is what is known, else 0.
+/// How long after its deadline (and what a round needs to settle) a waiter still waits for the
+/// shard to say the count; after it the answer is what is known, else 0.
 pub const ACK_GRACE: Duration = Duration::from_millis(100);
 
-/// A blocked `WAITAOF` is asked again after this long, then after twice as long, and so on: the first
-/// acknowledgement of a replica tells of the fsync before the write, and the next would come only with
-/// the replica's own cron, a second later.
+/// A blocked `WAITAOF` is asked again after this long, then after twice as long, and so on: the
+/// first acknowledgement of a replica tells of the fsync before the write, and the next would come
+/// only with the replica's own cron, a second later.
 pub const ACK_REASK_FIRST: Duration = Duration::from_micros(500);
-/// Where the doubling of [`ACK_REASK_FIRST`] stops. An fsync that takes long (everysec, a slow disk)
-/// is then noticed at most this late, for 16 questions a second.
+/// Where the doubling of [`ACK_REASK_FIRST`] stops. An fsync that takes long (everysec, a slow
+/// disk) is then noticed at most this late, for 16 questions a second.
 pub const ACK_REASK_MAX: Duration = Duration::from_millis(64);
 
 /// Offset bounds remembered for each generation; when they are full, the older half is thinned.
 pub const ACK_BOUNDS_MAX: usize = 64;
 
-/// Generations back for which a mark can still be proven to have survived. An older one is lost, which is
-/// told to its client: four failovers between a client's write and its WAIT.
+/// Generations back for which a mark can still be proven to have survived. An older one is lost,
+/// which is told to its client: four failovers between a client's write and its WAIT.
 pub const ACK_PAST_MAX: usize = 4;
 
 const _: () = assert!(6 * (ACK_CLASS_REPLICAS_MAX as usize + 1) <= 64, "classes fit a bit set");

@@ -1,9 +1,9 @@
 //! Every order of events, in worlds small enough to go through them all.
 //!
-//! A world has two shards and two or three replicas; two clients do three writes and wait. Messages on
-//! different connections overtake each other in every way that they can, replicas acknowledge at every
-//! moment, and a fault (a replica leaves, another becomes the primary, a connection is cut, a deadline
-//! passes) strikes at every moment. States that look the same are gone through once.
+//! A world has two shards and two or three replicas; two clients do three writes and wait. Messages
+//! on different connections overtake each other in every way that they can, replicas acknowledge at
+//! every moment, and a fault (a replica leaves, another becomes the primary, a connection is cut, a
+//! deadline passes) strikes at every moment. States that look the same are gone through once.
 
 mod acks_world;
 
@@ -47,7 +47,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// Two shards with a replica each. Client 0 writes to both, client 1 to the first; then both wait.
+    /// Two shards with a replica each. Client 0 writes to both, client 1 to the first; then both
+    /// wait.
     fn two_shards(need: Need) -> Self {
         let scripts = [
             vec![Event::Write(0, 0), Event::Write(0, 1), Event::Wait(0, need, None)],
@@ -270,8 +271,7 @@ fn fsyncs_are_asked_for_again() {
 #[test]
 fn planted_bugs_are_found() {
     let scene = || Scene::one_shard(1, wait(1), None);
-    let failing_back =
-        |replicas| Scene::one_shard(replicas, wait(1), None).with(Some(Fault::FailBack), 0);
+    let failing_back = Scene::one_shard(2, wait(1), None).with(Some(Fault::FailBack), 0);
     for (mutation, scene) in [
         (Mutation::MarksOneEarly, scene()),
         (Mutation::NoBarrier, scene()),

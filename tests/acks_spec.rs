@@ -1,20 +1,21 @@
 //! Scenarios of `weir::acks`: what is told to one shard's acknowledgements, and what they then do.
 //!
-//! Each line is an epoll turn; what it leads to stands indented below it. `;` puts several things into one
-//! turn. Trackers are t0, t1 ... in the order in which they were opened; sessions are letters.
+//! Each line is an epoll turn; what it leads to stands indented below it. `;` puts several things
+//! into one turn. Trackers are t0, t1 ... in the order in which they were opened; sessions are
+//! letters.
 //!
 //! ```text
 //!   see online=2 aof=1 offset=500   from now on INFO says so (nothing happens yet)
-//!   up [proof=117]                  a new history, with what INFO says; proof: its second_repl_offset
+//!   up [proof=117]                  a new history, maybe with a second_repl_offset
 //!   poll, down                      a poll went out and came back; the shard can't be reached
 //!   wrote a                         a's write was replied
 //!   wait a 1 [30], waitaof a 1 1 [30]    a waits, perhaps for that many ms
-//!   confirm a 1                     a is back with its last count, having asked for so many replicas
+//!   confirm a 1                     a is back with its last count, and asked for so many
 //!   cancel a, unblock a
 //!   ready t0, lost t0               a tracker's connection
 //!   reply t0 1, reply t0 1 2        the round's count, and INFO
 //!   error t0 TEXT, refused t0 TEXT  the question's error; the barrier's
-//!   at 30.5                         the clock goes on to that ms, ringing whatever is due on the way
+//!   at 30.5                         the clock goes on to that ms, and rings what is due
 //!   counts
 //! ```
 
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use weir::acks::{
     Acked, Action, Confirm, Counted, Generation, Mark, Need, Proof, Seen, ShardAcks, TrackerId,
+    WaitNumber,
 };
 use weir::ids::{SessionId, ShardId, SlabId, Time};
 
@@ -108,7 +110,9 @@ impl Play {
             ["confirm", who, replicas] => {
                 let need = Need::Wait { replicas: replicas.parse().unwrap() };
                 let (mark, counted) = (self.mark(who), self.counted[&session(who)]);
-                let old = Confirm { shard: ShardId(0), mark, need, deadline: None, counted };
+                let number = WaitNumber::default();
+                let shard = ShardId(0);
+                let old = Confirm { shard, number, mark, need, deadline: None, counted };
                 self.acks.confirm(session(who), &old, self.now);
             }
             ["cancel", who] => self.acks.cancel(session(who), self.now),
@@ -138,7 +142,14 @@ impl Play {
     fn wait(&mut self, who: &str, need: Need, rest: &[&str]) {
         let timeout = rest.first().map(|millis| Duration::from_millis(millis.parse().unwrap()));
         let deadline = timeout.map(|timeout| self.now + timeout);
-        self.acks.wait(session(who), need, self.mark(who), deadline, self.now);
+        self.acks.wait(
+            session(who),
+            WaitNumber::default(),
+            need,
+            self.mark(who),
+            deadline,
+            self.now,
+        );
     }
 
     fn mark(&self, who: &str) -> Option<Mark> {
@@ -200,7 +211,7 @@ impl Play {
                 format!("{}: again {}", self.name(tracker), question(ask))
             }
             Action::Unblock { tracker } => format!("{}: unblock", self.name(tracker)),
-            Action::Answer { session, answer } => {
+            Action::Answer { session, answer, .. } => {
                 let who = char::from(b'a' + session.index() as u8);
                 match answer {
                     Ok(counted) => {

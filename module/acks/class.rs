@@ -1,14 +1,14 @@
 //! Which waiters share a round: those of one class.
 //!
-//! A round is one question, and returns when *its* number is reached; so who asks for two replicas must
-//! not share a connection with who asks for one, or the second replica's troubles would be everybody's.
-//! A class is: WAIT, WAITAOF, or WAITAOF with local fsync; for how many replicas; by clients that wrote,
-//! or that never did (their rounds have no barrier: see `ShardAcks`).
+//! A round is one question, and returns when *its* number is reached; so who asks for two replicas
+//! must not share a connection with who asks for one, or the second replica's troubles would be
+//! everybody's. A class is: WAIT, WAITAOF, or WAITAOF with local fsync; for how many replicas; by
+//! clients that wrote, or that never did (their rounds have no barrier: see `ShardAcks`).
 //!
-//! Clients choose the number, and each class may open connections, so the number is capped twice. A need
-//! that today's replicas can't meet (five, where there are two) goes by the smallest that they can't
-//! (three): none of those is met before a third replica appears, so they can wait in one row. And above
-//! [`ACK_CLASS_REPLICAS_MAX`] all needs are one class.
+//! Clients choose the number, and each class may open connections, so the number is capped twice. A
+//! need that today's replicas can't meet (five, where there are two) goes by the smallest that they
+//! can't (three): none of those is met before a third replica appears, so they can wait in one row.
+//! And above [`ACK_CLASS_REPLICAS_MAX`] all needs are one class.
 
 use super::words::{Acked, Need};
 use crate::limits::ACK_CLASS_REPLICAS_MAX;

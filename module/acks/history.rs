@@ -7,11 +7,11 @@
 //!   marks         1 2 3   4  5    6 .. 9
 //! ```
 //!
-//! A write whose mark says "round 4" had its reply here before round 4 was sent; the next INFO after
-//! that is round 5's; so the write ended at or below 205. When a replica is promoted it tells from
-//! which offset on its own history differs (`second_repl_offset`): if that is above 205, the write is
-//! part of what it has. A bound that is too high can only make a survivor look lost, so forgetting
-//! bounds is safe.
+//! A write whose mark says "round 4" had its reply here before round 4 was sent; the next INFO
+//! after that is round 5's; so the write ended at or below 205. When a replica is promoted it tells
+//! from which offset on its own history differs (`second_repl_offset`): if that is above 205, the
+//! write is part of what it has. A bound that is too high can only make a survivor look lost, so
+//! forgetting bounds is safe.
 
 use std::collections::VecDeque;
 
@@ -46,8 +46,8 @@ impl Bounds {
         self.0.insert(place, (round, offset));
     }
 
-    /// Drops every second bound of the older half, so that old marks keep a bound that is roughly as
-    /// old as they are.
+    /// Drops every second bound of the older half, so that old marks keep a bound that is roughly
+    /// as old as they are.
     fn thin(&mut self) {
         let mut index = 0;
         self.0.retain(|_| {

@@ -1,10 +1,10 @@
 //! What was acknowledged before.
 //!
-//! A reply to round 7 that says "two" is the answer for every mark up to 7, also for a client that asks
-//! only now, as long as it is fresh: see [`ACK_KNOWN_AGE_MAX`] for how long, and why not longer. When it is
-//! older it is still true if no replica has left since, which an INFO tells: so who asks again about what
-//! was acknowledged needn't wait for what others wrote since. It is all forgotten as soon as a replica is
-//! seen to have left.
+//! A reply to round 7 that says "two" is the answer for every mark up to 7, also for a client that
+//! asks only now, as long as it is fresh: see [`ACK_KNOWN_AGE_MAX`] for how long, and why not
+//! longer. When it is older it is still true if no replica has left since, which an INFO tells: so
+//! who asks again about what was acknowledged needn't wait for what others wrote since. It is all
+//! forgotten as soon as a replica is seen to have left.
 
 use std::collections::VecDeque;
 
@@ -42,13 +42,14 @@ impl Known {
         self.best(aof, round, |reply| now.since(reply.at) <= ACK_KNOWN_AGE_MAX)
     }
 
-    /// The most that was ever known of marks up to `round`: true if an INFO of just now has shown that no
-    /// replica has left.
+    /// The most that was ever known of marks up to `round`: true if an INFO of just now has shown
+    /// that no replica has left.
     pub(super) fn ever(&self, aof: bool, round: RoundNumber) -> Option<Acked> {
         self.best(aof, round, |_| true)
     }
 
-    /// What a replica has fsynced it has, so a WAITAOF's replicas count for a WAIT; not the other way.
+    /// What a replica has fsynced it has, so a WAITAOF's replicas count for a WAIT; not the other
+    /// way.
     fn best(
         &self,
         aof: bool,

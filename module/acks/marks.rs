@@ -5,8 +5,8 @@ use super::shard::ShardAcks;
 use super::words::Mark;
 use crate::ids::ShardId;
 
-/// The marks of one session. Most write to one shard between two waits, or to a few: the first is kept in
-/// place, the others in a list that isn't there until it is needed.
+/// The marks of one session. Most write to one shard between two waits, or to a few: the first is
+/// kept in place, the others in a list that isn't there until it is needed.
 #[derive(Clone, Debug, Default)]
 pub struct SessionMarks {
     first: Option<(ShardId, Trace)>,
@@ -25,8 +25,8 @@ struct Trace {
 impl SessionMarks {
     /// The reply of a write is here: marks its shard.
     ///
-    /// One mark stands for all writes before it, so a mark of an older generation is replaced only if
-    /// its writes are part of the new history; else their loss is kept, to be told.
+    /// One mark stands for all writes before it, so a mark of an older generation is replaced only
+    /// if its writes are part of the new history; else their loss is kept, to be told.
     pub fn wrote(&mut self, shard: ShardId, acks: &ShardAcks) {
         let mark = acks.mark();
         let trace = self.trace(shard);
@@ -43,10 +43,10 @@ impl SessionMarks {
         self.trace(shard).lost = true;
     }
 
-    /// The first shard on which a write may be lost of which the client hasn't been told. The loss is
-    /// forgotten, because the caller tells the client now: also of a loss that a waiting session hears of
-    /// ([`super::Denied::Lost`]). What was written there since is not forgotten. Each further shard is
-    /// told by a WAIT of its own, so that every one is named.
+    /// The first shard on which a write may be lost of which the client hasn't been told. The loss
+    /// is forgotten, because the caller tells the client now: also of a loss that a waiting session
+    /// hears of ([`super::Denied::Lost`]). What was written there since is not forgotten. Each
+    /// further shard is told by a WAIT of its own, so that every one is named.
     pub fn take_loss<'a>(
         &mut self,
         acks: impl Fn(ShardId) -> Option<&'a ShardAcks>,

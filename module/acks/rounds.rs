@@ -10,11 +10,11 @@
 //!          a round is out that covers the mark
 //! ```
 //!
-//! **Two rounds of a class may be out.** When both are (a replica is stopped, or slow) and somebody has
-//! queued, the older stays out, as the *anchor*: whoever is in it gets the answer as soon as the replicas
-//! have come up to there, whatever comes later. The younger gives way: it is unblocked, and starts anew
-//! with its own unmet waiters and the queue's. So nobody starves, and everybody is in a round that covers
-//! him before long, from which his deadline can be answered.
+//! **Two rounds of a class may be out.** When both are (a replica is stopped, or slow) and somebody
+//! has queued, the older stays out, as the *anchor*: whoever is in it gets the answer as soon as
+//! the replicas have come up to there, whatever comes later. The younger gives way: it is
+//! unblocked, and starts anew with its own unmet waiters and the queue's. So nobody starves, and
+//! everybody is in a round that covers him before long, from which his deadline can be answered.
 
 use super::class::{Class, reachable};
 use super::shard::ShardAcks;
@@ -27,7 +27,8 @@ use crate::limits::{ACK_REFUSED_DELAY, ACK_TRACKER_IDLE_MAX};
 impl ShardAcks {
     // ---- where a waiter stands
 
-    /// Puts a waiter that stands in no row into a round that is out and covers it, else into the queue.
+    /// Puts a waiter that stands in no row into a round that is out and covers it, else into the
+    /// queue.
     pub(super) fn place(&mut self, session: SessionId, now: Time) {
         let Some(waiter) = self.waiters.get(session) else { return };
         let (class, expired) = (waiter.class, waiter.expired);
@@ -172,9 +173,9 @@ impl ShardAcks {
         self.actions.push_back(Action::Ask { tracker: id, barrier, ask });
     }
 
-    /// What a waiter with this goal is to ask for, when `acked` is already so: what is missing, and no
-    /// more than what the next replica to come can bring, so that the question returns when anything
-    /// changes that could matter. It is never less than what would block.
+    /// What a waiter with this goal is to ask for, when `acked` is already so: what is missing, and
+    /// no more than what the next replica to come can bring, so that the question returns when
+    /// anything changes that could matter. It is never less than what would block.
     fn wanted(&self, goal: Acked, acked: Acked) -> Acked {
         let replicas = if acked.replicas >= goal.replicas {
             goal.replicas
@@ -215,7 +216,8 @@ impl ShardAcks {
         match (round.refused.clone(), outcome) {
             (Some(text), _) | (None, Err(text)) => self.refused(class, round, &text, now),
             (None, Ok(_)) if class.wrote() && !round.barrier_held(seen) => {
-                // The barrier was chosen by what has turned out to be no longer so; and maybe goals, too.
+                // The barrier was chosen by what has turned out to be no longer so; and maybe
+                // goals, too.
                 self.enter_all(round.members, now);
             }
             (None, Ok(acked)) => self.counted(id, class, round, acked, now),
@@ -239,23 +241,23 @@ impl ShardAcks {
             let Some(waiter) = self.waiters.get(session) else { break };
             next = waiter.after();
             let (need, goal) = (waiter.question(), waiter.goal);
-            // No replica has left, as the INFO has just shown: what was known before is true as well.
+            // No replica has left, as the INFO has just shown: what was known before is true as
+            // well.
             let once = waiter.mark.and_then(|mark| self.known.ever(need.is_aof(), mark.round));
             let told = once.map_or(acked, |once| once.max(acked));
             if let Some(old) = waiter.confirms {
                 self.waiters.take(&mut round.members, session);
                 if old.epoch == self.epoch {
-                    self.waiters.remove(session);
                     self.counted_as(session, old.acked);
                 } else {
                     self.recount(session, now);
                 }
             } else if told.meets(goal) || (waiter.expired && settled) {
                 self.waiters.take(&mut round.members, session);
-                self.waiters.remove(session);
                 self.counted_as(session, told);
             } else if Class::of(need, goal, class.wrote(), self.online()) != class {
-                // A replica came or went: who asks for more is no longer in one row with who doesn't.
+                // A replica came or went: who asks for more is no longer in one row with who
+                // doesn't.
                 self.waiters.take(&mut round.members, session);
                 self.aim(session);
                 self.place(session, now);
@@ -280,9 +282,9 @@ impl ShardAcks {
 
     /// The shard answered with an error: for the barrier, or for the question.
     ///
-    /// If it may pass (no memory for the barrier, too few replicas for a write, a script that is busy),
-    /// it is asked again until the deadlines. Else it is the answer: nobody should wait for an operator
-    /// to grant a permission.
+    /// If it may pass (no memory for the barrier, too few replicas for a write, a script that is
+    /// busy), it is asked again until the deadlines. Else it is the answer: nobody should wait for
+    /// an operator to grant a permission.
     fn refused(&mut self, class: Class, mut round: Round, text: &ErrorText, now: Time) {
         if may_pass(text) {
             self.classes[class.index()].ask_after = Some(now + ACK_REFUSED_DELAY);
@@ -297,7 +299,6 @@ impl ShardAcks {
                 self.aim(session);
                 self.place(session, now);
             } else {
-                self.waiters.remove(session);
                 self.answer(session, Err(Denied::Error(text.clone())));
             }
         }
@@ -305,8 +306,9 @@ impl ShardAcks {
 
     // ---- giving way
 
-    /// Whether the round `number` on `id` is to start anew for those in the queue: somebody is there, and
-    /// has nowhere else to go; and an older round stays out, or there is no second connection to be had.
+    /// Whether the round `number` on `id` is to start anew for those in the queue: somebody is
+    /// there, and has nowhere else to go; and an older round stays out, or there is no second
+    /// connection to be had.
     fn gives_way(&self, class: Class, id: TrackerId, number: RoundNumber) -> bool {
         let row = &self.classes[class.index()];
         if row.queue.is_empty() {
@@ -321,7 +323,8 @@ impl ShardAcks {
         }
     }
 
-    /// Has the question on `id` return the count as it stands, at the time `at`; at once if that is past.
+    /// Has the question on `id` return the count as it stands, at the time `at`; at once if that is
+    /// past.
     pub(super) fn press(&mut self, id: TrackerId, at: Time, now: Time) {
         let Some(Tracker { state: State::Out(round), .. }) = self.trackers.get_mut(id) else {
             return;
@@ -395,11 +398,12 @@ impl ShardAcks {
 
 /// The barrier that moves the offset of a connection to this shard.
 ///
-/// SPUBLISH is the one to like: it writes nothing, and nothing refuses it. But a shard propagates it only
-/// to a backlog, and not in cluster mode. Whether there is a backlog can't change within a generation
-/// (making or freeing one makes a new replication id), but it is checked after the round all the same.
-/// FUNCTION RESTORE of nothing is a write that changes nothing, and moves the offset wherever any write
-/// does. Where neither does, no write moves any offset, and no replica has anything.
+/// SPUBLISH is the one to like: it writes nothing, and nothing refuses it. But a shard propagates
+/// it only to a backlog, and not in cluster mode. Whether there is a backlog can't change within a
+/// generation (making or freeing one makes a new replication id), but it is checked after the round
+/// all the same. FUNCTION RESTORE of nothing is a write that changes nothing, and moves the offset
+/// wherever any write does. Where neither does, no write moves any offset, and no replica has
+/// anything.
 fn barrier(seen: &Seen) -> Barrier {
     match (seen.backlog_active, seen.cluster_enabled, seen.aof_enabled) {
         (true, false, _) => Barrier::Spublish,

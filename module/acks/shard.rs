@@ -14,7 +14,7 @@ use super::waiters::{Place, Row, Waiter, Waiters};
 use super::waits::Confirm;
 use super::words::{
     Acked, Action, Counted, Counts, Denied, Epoch, ErrorText, Generation, LEAST, Mark, Need, Proof,
-    RoundNumber, Seen, TrackerId,
+    RoundNumber, Seen, TrackerId, WaitNumber,
 };
 use crate::ids::{SessionId, Slab, Time};
 use crate::limits::{
@@ -24,8 +24,8 @@ use crate::limits::{
 
 /// The waiters and the rounds of one shard. The room's doc tells how they work.
 ///
-/// Call order in an epoll turn: whatever happened (`wait`, `round_replied`, ..., `handle_timeout`), then
-/// `start_rounds` once, then `poll_action` until there is none, then `next_timeout`.
+/// Call order in an epoll turn: whatever happened (`wait`, `round_replied`, ..., `handle_timeout`),
+/// then `start_rounds` once, then `poll_action` until there is none, then `next_timeout`.
 #[derive(Clone, Debug)]
 pub struct ShardAcks {
     pub(super) history: History,
@@ -119,9 +119,10 @@ impl ShardAcks {
         self.counts
     }
 
-    /// What a session is to remember when the reply of a write has reached it: the present generation and
-    /// the next round, because only that one's barrier is sent after the reply. A reply that comes on a
-    /// connection of an older generation must not be marked (and can't be: those are closed first).
+    /// What a session is to remember when the reply of a write has reached it: the present
+    /// generation and the next round, because only that one's barrier is sent after the reply. A
+    /// reply that comes on a connection of an older generation must not be marked (and can't be:
+    /// those are closed first).
     pub fn mark(&self) -> Mark {
         Mark { generation: self.generation(), round: self.next_round }
     }
@@ -150,29 +151,32 @@ impl ShardAcks {
     // ---- commands: what sessions want
 
     /// A session waits. `mark` is its last write here, or none if it never wrote on any shard; at
-    /// `deadline` it wants the count as it stands. The answer is an [`Action::Answer`], maybe at once.
+    /// `deadline` it wants the count as it stands. The answer is an [`Action::Answer`], maybe at
+    /// once.
     pub fn wait(
         &mut self,
         session: SessionId,
+        number: WaitNumber,
         need: Need,
         mark: Option<Mark>,
         deadline: Option<Time>,
         now: Time,
     ) {
         self.counts.waits += 1;
-        self.admit(session, Waiter::new(need, mark, deadline), now);
+        self.admit(session, Waiter::new(number, need, mark, deadline), now);
         self.invariants();
     }
 
-    /// A session whose shards answered at different times is back with the count that this shard told it:
-    /// is it still true? If the shard is still in the same epoch, an INFO says so at once, whatever its
-    /// replicas do; else the session waits as if it came for the first time.
+    /// A session whose shards answered at different times is back with the count that this shard
+    /// told it: is it still true? If the shard is still in the same epoch, an INFO says so at once,
+    /// whatever its replicas do; else the session waits as if it came for the first time.
     ///
-    /// A replica that went and came back between two looks is not noticed. It had the writes when it was
-    /// counted, and has them again: a primary takes no replica back that doesn't get all it has.
+    /// A replica that went and came back between two looks is not noticed. It had the writes when
+    /// it was counted, and has them again: a primary takes no replica back that doesn't get all it
+    /// has.
     pub fn confirm(&mut self, session: SessionId, old: &Confirm, now: Time) {
         self.counts.confirms += 1;
-        let mut waiter = Waiter::new(old.need, old.mark, old.deadline);
+        let mut waiter = Waiter::new(old.number, old.need, old.mark, old.deadline);
         waiter.confirms = Some(old.counted).filter(|counted| counted.epoch == self.epoch);
         self.admit(session, waiter, now);
         self.invariants();
@@ -180,7 +184,7 @@ impl ShardAcks {
 
     fn admit(&mut self, session: SessionId, mut waiter: Waiter, now: Time) {
         match waiter.origin.map(|mark| self.resolve(mark)) {
-            Some(Resolved::Lost) => return self.answer(session, Err(Denied::Lost)),
+            Some(Resolved::Lost) => return self.tell(session, waiter.number, Err(Denied::Lost)),
             Some(Resolved::Current(mark)) => waiter.mark = Some(mark),
             None => {}
         }
@@ -193,7 +197,8 @@ impl ShardAcks {
         let goal = self.goal(need, mark.is_some());
         if let Some(acked) = known.filter(|acked| acked.meets(goal)) {
             self.counts.known += 1;
-            return self.counted_as(session, acked);
+            let counted = Counted { acked, epoch: self.epoch };
+            return self.tell(session, waiter.number, Ok(counted));
         }
         let once = mark.and_then(|mark| self.known.ever(need.is_aof(), mark.round));
         if let Some(acked) = once.filter(|acked| acked.meets(goal)) {
@@ -203,8 +208,8 @@ impl ShardAcks {
         self.enter(session, now);
     }
 
-    /// Finds a place for a waiter that stands nowhere, by what is seen of the shard now, and winds its
-    /// alarm.
+    /// Finds a place for a waiter that stands nowhere, by what is seen of the shard now, and winds
+    /// its alarm.
     fn enter(&mut self, session: SessionId, now: Time) {
         self.aim(session);
         let Some(waiter) = self.waiters.get_mut(session) else { return };
@@ -219,7 +224,8 @@ impl ShardAcks {
         self.place(session, now);
     }
 
-    /// A waiter that was to be told that its old count is still true can't be: it waits like others.
+    /// A waiter that was to be told that its old count is still true can't be: it waits like
+    /// others.
     pub(super) fn recount(&mut self, session: SessionId, now: Time) {
         if let Some(waiter) = self.waiters.get_mut(session) {
             waiter.confirms = None;
@@ -246,8 +252,8 @@ impl ShardAcks {
 
     // ---- handle_*: what the shard and the clock say
 
-    /// Takes the number of a poll: an INFO that is sent now, on any connection of this generation. A poll
-    /// is a round that nobody waits for; it tells up to where the writes before it lie.
+    /// Takes the number of a poll: an INFO that is sent now, on any connection of this generation.
+    /// A poll is a round that nobody waits for; it tells up to where the writes before it lie.
     pub fn begin_report(&mut self) -> RoundNumber {
         self.take_number()
     }
@@ -262,8 +268,9 @@ impl ShardAcks {
         self.invariants();
     }
 
-    /// The shard's history is another one, for the first time with the connection that showed `seen`. All
-    /// that is out is void; who waited for a write that isn't proven to be part of it is told so.
+    /// The shard's history is another one, for the first time with the connection that showed
+    /// `seen`. All that is out is void; who waited for a write that isn't proven to be part of it
+    /// is told so.
     pub fn new_generation(&mut self, proof: Proof, seen: &Seen, now: Time) {
         debug_assert!(seen.generation > self.generation(), "generations are counted upwards");
         self.close_trackers();
@@ -281,7 +288,6 @@ impl ShardAcks {
             // By its first mark: that one has the tightest bound.
             match waiter.origin.map(|mark| self.history.resolve(mark)) {
                 Some(Resolved::Lost) => {
-                    self.waiters.remove(session);
                     self.answer(session, Err(Denied::Lost));
                     continue;
                 }
@@ -293,8 +299,8 @@ impl ShardAcks {
         self.invariants();
     }
 
-    /// The shard can't be reached. Who waits goes on waiting until the deadline, or for the shard to
-    /// come back: `report` if its history is the same, else `new_generation`.
+    /// The shard can't be reached. Who waits goes on waiting until the deadline, or for the shard
+    /// to come back: `report` if its history is the same, else `new_generation`.
     pub fn down(&mut self, now: Time) {
         self.reachable = false;
         self.known.clear();
@@ -326,8 +332,8 @@ impl ShardAcks {
         self.invariants();
     }
 
-    /// The shard answered the barrier of the round that is out with an error. The question behind it is
-    /// then about an offset of long ago, whatever its reply, and may be blocked for ever.
+    /// The shard answered the barrier of the round that is out with an error. The question behind
+    /// it is then about an offset of long ago, whatever its reply, and may be blocked for ever.
     pub fn barrier_refused(&mut self, tracker: TrackerId, text: ErrorText, now: Time) {
         if let Some(Tracker { state: State::Out(round), .. }) = self.trackers.get_mut(tracker) {
             round.refused = Some(text);
@@ -368,7 +374,8 @@ impl ShardAcks {
         self.invariants();
     }
 
-    /// The epoll turn is over: who queued in it goes into a round together, where one can be started.
+    /// The epoll turn is over: who queued in it goes into a round together, where one can be
+    /// started.
     pub fn start_rounds(&mut self, now: Time) {
         if self.reachable && self.queued != 0 {
             self.start_queued(now);
@@ -389,9 +396,9 @@ impl ShardAcks {
         number
     }
 
-    /// How much contents a waiter. Who wrote and asks for the count as it stands is content with all
-    /// there is, and gets what there is a moment later: the barrier that was sent for him is not
-    /// acknowledged yet by replicas that have his write.
+    /// How much contents a waiter. Who wrote and asks for the count as it stands is content with
+    /// all there is, and gets what there is a moment later: the barrier that was sent for him is
+    /// not acknowledged yet by replicas that have his write.
     fn goal(&self, need: Need, wrote: bool) -> Acked {
         let least = need.least();
         match self.seen {
@@ -406,8 +413,8 @@ impl ShardAcks {
     pub(super) fn aim(&mut self, session: SessionId) {
         let Some(waiter) = self.waiters.get(session) else { return };
         let (need, wrote) = (waiter.need, waiter.mark.is_some());
-        // Whether an old count is still true is answered by any INFO: that of the round which asks for
-        // least, and needs no barrier, is the quickest to have.
+        // Whether an old count is still true is answered by any INFO: that of the round which asks
+        // for least, and needs no barrier, is the quickest to have.
         let (goal, class) = if waiter.confirms.is_some() {
             (Acked::default(), Class::of(LEAST, Acked::default(), false, self.online()))
         } else {
@@ -455,18 +462,19 @@ impl ShardAcks {
         }
     }
 
-    /// The shard doesn't say: the answer is what is known, else nothing, and never a guess above. Of one
-    /// that can't be reached nothing is known, and a number, be it 0, would look like its answer.
+    /// The shard doesn't say: the answer is what is known, else nothing, and never a guess above.
+    /// Of one that can't be reached nothing is known, and a number, be it 0, would look like its
+    /// answer.
     fn give_up(&mut self, session: SessionId, now: Time) {
         let Some(waiter) = self.waiters.get(session) else { return };
         let (aof, mark) = (waiter.need.is_aof(), waiter.mark);
         let known = mark.and_then(|mark| self.known.fresh(aof, mark.round, now));
-        if !self.reachable {
-            self.leave(session, now);
-            return self.answer(session, Err(Denied::Unreachable));
+        self.step_out(session, now);
+        if self.reachable {
+            self.counted_as(session, known.unwrap_or_default());
+        } else {
+            self.answer(session, Err(Denied::Unreachable));
         }
-        self.leave(session, now);
-        self.counted_as(session, known.unwrap_or_default());
     }
 
     /// Takes a waiter out of its row, and out.
@@ -487,13 +495,21 @@ impl ShardAcks {
         }
     }
 
+    /// Lets a waiter go that stands in no row any more, with this count.
     pub(super) fn counted_as(&mut self, session: SessionId, acked: Acked) {
         self.answer(session, Ok(Counted { acked, epoch: self.epoch }));
     }
 
+    /// Lets a waiter go that stands in no row any more, with this answer.
     pub(super) fn answer(&mut self, session: SessionId, answer: Result<Counted, Denied>) {
+        if let Some(waiter) = self.waiters.remove(session) {
+            self.tell(session, waiter.number, answer);
+        }
+    }
+
+    fn tell(&mut self, session: SessionId, number: WaitNumber, answer: Result<Counted, Denied>) {
         self.counts.lost += u64::from(answer == Err(Denied::Lost));
-        self.actions.push_back(Action::Answer { session, answer });
+        self.actions.push_back(Action::Answer { session, number, answer });
     }
 
     /// When the first class in whose queue somebody stands may ask or connect again.
@@ -563,7 +579,7 @@ mod tests {
         };
         acks.new_generation(Proof::Nothing, &seen, at);
         let mark = acks.mark();
-        acks.wait(session, NEED, Some(mark), None, at);
+        acks.wait(session, WaitNumber::default(), NEED, Some(mark), None, at);
         reply(&mut acks, Acked { local: 0, replicas: 1 }, &seen, at);
         (acks, session, mark, seen)
     }
@@ -599,6 +615,7 @@ mod tests {
         let late = Time::ZERO + ACK_GRACE * 2;
         let old = Confirm {
             shard: crate::ids::ShardId(0),
+            number: WaitNumber::default(),
             mark: Some(mark),
             need: NEED,
             deadline: None,
@@ -614,13 +631,14 @@ mod tests {
     fn what_was_acknowledged_is_told_again_after_a_look() {
         let (mut acks, session, mark, seen) = told_at(Time::ZERO);
         let first = acks.poll_action();
-        // The replica is stopped, and others have written since: no round with a barrier would return.
+        // The replica is stopped, and others have written since: no round with a barrier would
+        // return.
         let late = Time::ZERO + ACK_GRACE;
-        acks.wait(session, NEED, Some(mark), None, late);
+        acks.wait(session, WaitNumber::default(), NEED, Some(mark), None, late);
         reply(&mut acks, Acked { local: 0, replicas: 1 }, &seen, late);
         assert_eq!(acks.poll_action(), first);
         // It has gone.
-        acks.wait(session, NEED, Some(mark), None, late + ACK_GRACE);
+        acks.wait(session, WaitNumber::default(), NEED, Some(mark), None, late + ACK_GRACE);
         let gone = Seen { online: 0, ..seen };
         reply(&mut acks, Acked::default(), &gone, late + ACK_GRACE);
         assert_eq!(acks.poll_action(), None, "it waits like who came for the first time");
@@ -634,10 +652,13 @@ mod tests {
         while acks.poll_action().is_some() {}
         acks.down(late);
         while acks.poll_action().is_some() {}
-        acks.wait(session, NEED, Some(mark), Some(late + ACK_GRACE), late);
+        acks.wait(session, WaitNumber::default(), NEED, Some(mark), Some(late + ACK_GRACE), late);
         assert_eq!(acks.next_timeout(), Some(late + ACK_GRACE));
         acks.handle_timeout(late + ACK_GRACE);
         let answer = Err(Denied::Unreachable);
-        assert_eq!(acks.poll_action(), Some(Action::Answer { session, answer }));
+        assert_eq!(
+            acks.poll_action(),
+            Some(Action::Answer { session, number: WaitNumber::default(), answer })
+        );
     }
 }

@@ -105,8 +105,8 @@ impl Round {
         }
     }
 
-    /// Asks for the count as it stands, `at` the latest. If it has been asked for already, the reply is
-    /// under way.
+    /// Asks for the count as it stands, `at` the latest. If it has been asked for already, the
+    /// reply is under way.
     pub(super) fn unblock_by(&mut self, at: Time) {
         if !self.unblocked {
             self.unblock_at = Some(self.unblock_at.map_or(at, |earlier| earlier.min(at)));

@@ -1,22 +1,24 @@
 //! Who is waiting, in which row, and until when.
 //!
-//! Every waiter stands in exactly one row: the queue of its class, or the members of a round. Rows are
-//! linked through the waiters themselves, so a session that leaves is taken out of the middle of a row of
-//! thousands at no cost, and a waiter needs no memory beyond its own place.
+//! Every waiter stands in exactly one row: the queue of its class, or the members of a round. Rows
+//! are linked through the waiters themselves, so a session that leaves is taken out of the middle
+//! of a row of thousands at no cost, and a waiter needs no memory beyond its own place.
 //!
-//! Alarms are a heap that is cleaned lazily: the alarm of a waiter that has left since is skipped when its
-//! time comes, and when most of the heap is such alarms it is swept.
+//! Alarms are a heap that is cleaned lazily: the alarm of a waiter that has left since is skipped
+//! when its time comes, and when most of the heap is such alarms it is swept.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::class::Class;
-use super::words::{Acked, Counted, LEAST, Mark, Need, TrackerId};
+use super::words::{Acked, Counted, LEAST, Mark, Need, TrackerId, WaitNumber};
 use crate::ids::{Mirror, SessionId, Time};
 
 /// A session inside WAIT or WAITAOF, as one of its shards sees it.
 #[derive(Clone, Debug)]
 pub(super) struct Waiter {
+    /// Which of the session's waits it is.
+    pub(super) number: WaitNumber,
     /// What the client asked for.
     pub(super) need: Need,
     /// With how much it is content; more than `need` if that was "as it stands".
@@ -52,9 +54,15 @@ pub(super) enum Place {
 
 impl Waiter {
     /// One that stands in no row yet, and isn't aimed at any count.
-    pub(super) fn new(need: Need, origin: Option<Mark>, deadline: Option<Time>) -> Self {
+    pub(super) fn new(
+        number: WaitNumber,
+        need: Need,
+        origin: Option<Mark>,
+        deadline: Option<Time>,
+    ) -> Self {
         let goal = need.least();
         Self {
+            number,
             need,
             goal,
             origin,
@@ -140,11 +148,12 @@ impl Waiters {
     }
 
     /// Lets a waiter go that stands in no row any more.
-    pub(super) fn remove(&mut self, session: SessionId) {
-        let Some(waiter) = self.waiters.remove(session) else { return };
+    pub(super) fn remove(&mut self, session: SessionId) -> Option<Waiter> {
+        let waiter = self.waiters.remove(session)?;
         self.len -= 1;
         self.alarmed -= usize::from(waiter.alarm.is_some());
         self.tidy_alarms();
+        Some(waiter)
     }
 
     /// Puts a waiter that stands in no row at the end of `row`, which is `place`.
@@ -254,7 +263,7 @@ mod tests {
     }
 
     fn waiter() -> Waiter {
-        Waiter::new(Need::Wait { replicas: 1 }, None, None)
+        Waiter::new(WaitNumber::default(), Need::Wait { replicas: 1 }, None, None)
     }
 
     #[test]

@@ -6,14 +6,14 @@
 //!                     '------- long ago ----------'  is the 2 still true?  -> confirm
 //! ```
 //!
-//! Each shard is asked for the same need, and answers for itself; the session is told the smallest count
-//! of any (for WAITAOF each of the two numbers by itself: the replicas of one shard say nothing about the
-//! fsync of another). A loss or an error of any shard is the answer at once.
+//! Each shard is asked for the same need, and answers for itself; the session is told the smallest
+//! count of any (for WAITAOF each of the two numbers by itself: the replicas of one shard say
+//! nothing about the fsync of another). A loss or an error of any shard is the answer at once.
 //!
-//! While one shard's replicas are slow, another that answered long ago may fail over, and lose what it
-//! counted. So a count that is no longer fresh when the last one comes in is confirmed first.
+//! While one shard's replicas are slow, another that answered long ago may fail over, and lose what
+//! it counted. So a count that is no longer fresh when the last one comes in is confirmed first.
 
-use super::words::{Acked, Answer, Counted, Denied, Mark, Need};
+use super::words::{Acked, Answer, Counted, Denied, Mark, Need, WaitNumber};
 use crate::ids::{Mirror, SessionId, ShardId, Time};
 use crate::limits::ACK_KNOWN_AGE_MAX;
 
@@ -21,6 +21,8 @@ use crate::limits::ACK_KNOWN_AGE_MAX;
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
     joins: Mirror<SessionId, Join>,
+    /// Waits that were ever opened.
+    opened: u64,
 }
 
 /// A shard that takes part in a wait.
@@ -35,6 +37,7 @@ pub struct Part {
 /// What is to be put together for one session.
 #[derive(Clone, Debug)]
 struct Join {
+    number: WaitNumber,
     need: Need,
     deadline: Option<Time>,
     first: Slice,
@@ -54,8 +57,8 @@ struct Slice {
 pub enum Verdict {
     /// Others are missing.
     Waiting,
-    /// This is the session's answer. It waits no longer; if it is an error, it is to be cancelled on the
-    /// other shards.
+    /// This is the session's answer. It waits no longer; if it is an error, it is to be cancelled
+    /// on the other shards.
     Decided(Answer),
     /// All are there, but these are old: call each shard's `confirm`.
     Confirm(Vec<Confirm>),
@@ -66,6 +69,8 @@ pub enum Verdict {
 pub struct Confirm {
     /// Which shard.
     pub shard: ShardId,
+    /// Which of the session's waits it is about.
+    pub number: WaitNumber,
     /// The session's last write there.
     pub mark: Option<Mark>,
     /// What the session asked for.
@@ -77,8 +82,8 @@ pub struct Confirm {
 }
 
 impl Waits {
-    /// A session waits for the answers of `first` and `others`. Each of those shards' `wait` is to be
-    /// called next.
+    /// A session waits for the answers of `first` and `others`. Each of those shards' `wait` is to
+    /// be called next.
     pub fn open(
         &mut self,
         session: SessionId,
@@ -86,12 +91,15 @@ impl Waits {
         deadline: Option<Time>,
         first: Part,
         others: impl IntoIterator<Item = Part>,
-    ) {
+    ) -> WaitNumber {
+        self.opened += 1;
+        let number = WaitNumber(self.opened);
         let slice = |part| Slice { part, counted: None };
         let others = others.into_iter().map(slice).collect();
-        let join = Join { need, deadline, first: slice(first), others };
+        let join = Join { number, need, deadline, first: slice(first), others };
         let old = self.joins.insert(session, join);
         debug_assert!(old.is_none(), "a session waits once at a time");
+        number
     }
 
     /// Whether the session waits.
@@ -99,15 +107,17 @@ impl Waits {
         self.joins.get(session).is_some()
     }
 
-    /// A shard has answered.
+    /// A shard has answered. An answer to a wait that has ended changes nothing.
     pub fn answered(
         &mut self,
         session: SessionId,
+        number: WaitNumber,
         shard: ShardId,
         answer: Result<Counted, Denied>,
         now: Time,
     ) -> Verdict {
-        let Some(join) = self.joins.get_mut(session) else { return Verdict::Waiting };
+        let join = self.joins.get_mut(session).filter(|join| join.number == number);
+        let Some(join) = join else { return Verdict::Waiting };
         let counted = match answer {
             Ok(counted) => counted,
             Err(denied) => {
@@ -143,12 +153,12 @@ impl Join {
 
     /// Takes out the counts that are no longer fresh: their shards are missing again.
     fn take_stale(&mut self, now: Time) -> Vec<Confirm> {
-        let (need, deadline) = (self.need, self.deadline);
+        let (number, need, deadline) = (self.number, self.need, self.deadline);
         let old = |slice: &mut Slice| {
             let (counted, _) =
                 slice.counted.take_if(|(_, at)| now.since(*at) > ACK_KNOWN_AGE_MAX)?;
             let Part { shard, mark } = slice.part;
-            Some(Confirm { shard, mark, need, deadline, counted })
+            Some(Confirm { shard, number, mark, need, deadline, counted })
         };
         self.slices().filter_map(old).collect()
     }
@@ -167,11 +177,11 @@ mod tests {
 
     const NEED: Need = Need::WaitAof { local: 1, replicas: 1 };
 
-    fn open(shards: u16) -> (Waits, SessionId) {
+    fn open(shards: u16) -> (Waits, SessionId, WaitNumber) {
         let (mut waits, session) = (Waits::default(), SessionId::new(4, 1));
         let part = |shard| Part { shard: ShardId(shard), mark: None };
-        waits.open(session, NEED, None, part(0), (1..shards).map(part));
-        (waits, session)
+        let number = waits.open(session, NEED, None, part(0), (1..shards).map(part));
+        (waits, session, number)
     }
 
     fn counted(local: i64, replicas: i64) -> Counted {
@@ -180,37 +190,49 @@ mod tests {
 
     #[test]
     fn each_number_is_the_smallest_by_itself() {
-        let (mut waits, session) = open(2);
-        let first = waits.answered(session, ShardId(0), Ok(counted(0, 2)), Time(1));
+        let (mut waits, session, number) = open(2);
+        let first = waits.answered(session, number, ShardId(0), Ok(counted(0, 2)), Time(1));
         assert_eq!(first, Verdict::Waiting);
-        let both = waits.answered(session, ShardId(1), Ok(counted(1, 1)), Time(2));
+        let both = waits.answered(session, number, ShardId(1), Ok(counted(1, 1)), Time(2));
         assert_eq!(both, Verdict::Decided(Ok(Acked { local: 0, replicas: 1 })));
         assert!(!waits.is_open(session));
     }
 
     #[test]
     fn a_loss_is_the_answer_at_once() {
-        let (mut waits, session) = open(3);
-        let first = waits.answered(session, ShardId(2), Ok(counted(1, 1)), Time(1));
+        let (mut waits, session, number) = open(3);
+        let first = waits.answered(session, number, ShardId(2), Ok(counted(1, 1)), Time(1));
         assert_eq!(first, Verdict::Waiting);
-        let lost = waits.answered(session, ShardId(1), Err(Denied::Lost), Time(2));
+        let lost = waits.answered(session, number, ShardId(1), Err(Denied::Lost), Time(2));
         assert_eq!(lost, Verdict::Decided(Err(Denied::Lost)));
         assert_eq!(
-            waits.answered(session, ShardId(0), Ok(counted(1, 1)), Time(3)),
+            waits.answered(session, number, ShardId(0), Ok(counted(1, 1)), Time(3)),
             Verdict::Waiting
         );
     }
 
     #[test]
     fn an_old_count_is_confirmed_before_it_is_told() {
-        let (mut waits, session) = open(2);
+        let (mut waits, session, number) = open(2);
         let late = Time(1) + ACK_KNOWN_AGE_MAX * 2;
-        let first = waits.answered(session, ShardId(1), Ok(counted(1, 2)), Time(1));
+        let first = waits.answered(session, number, ShardId(1), Ok(counted(1, 2)), Time(1));
         assert_eq!(first, Verdict::Waiting);
-        let all = waits.answered(session, ShardId(0), Ok(counted(1, 1)), late);
+        let all = waits.answered(session, number, ShardId(0), Ok(counted(1, 1)), late);
         let Verdict::Confirm(stale) = all else { panic!("{all:?}") };
         assert_eq!(stale.iter().map(|stale| stale.shard).collect::<Vec<_>>(), [ShardId(1)]);
-        let confirmed = waits.answered(session, ShardId(1), Ok(counted(1, 1)), late);
+        let confirmed = waits.answered(session, number, ShardId(1), Ok(counted(1, 1)), late);
         assert_eq!(confirmed, Verdict::Decided(Ok(Acked { local: 1, replicas: 1 })));
+    }
+
+    #[test]
+    fn an_answer_to_the_wait_before_is_none_to_this_one() {
+        let (mut waits, session, old) = open(2);
+        waits.close(session);
+        let part = Part { shard: ShardId(0), mark: None };
+        let number = waits.open(session, NEED, None, part, []);
+        let late = waits.answered(session, old, ShardId(0), Ok(counted(1, 2)), Time(1));
+        assert_eq!(late, Verdict::Waiting);
+        let own = waits.answered(session, number, ShardId(0), Ok(counted(1, 1)), Time(1));
+        assert_eq!(own, Verdict::Decided(Ok(Acked { local: 1, replicas: 1 })));
     }
 }

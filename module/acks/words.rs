@@ -13,8 +13,9 @@ pub struct Generation(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoundNumber(pub u64);
 
-/// What a session remembers of its last write on a shard: every round of this generation whose number
-/// is at least `round` had its barrier sent after the write's reply was here, so it covers the write.
+/// What a session remembers of its last write on a shard: every round of this generation whose
+/// number is at least `round` had its barrier sent after the write's reply was here, so it covers
+/// the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
     /// The history that the write is part of.
@@ -22,6 +23,11 @@ pub struct Mark {
     /// The first round that covers it.
     pub round: RoundNumber,
 }
+
+/// One wait of a session. A session waits many times, and an answer that was under way when one
+/// wait ended must not be taken for an answer to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitNumber(pub(crate) u64);
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,14 +110,15 @@ pub type ErrorText = Arc<[u8]>;
 pub enum Denied {
     /// The history that holds the writes has ended, and nothing proves that the new one has them.
     Lost,
-    /// The time is up, and the shard can't be reached: nobody can say. What was written isn't forgotten.
+    /// The time is up, and the shard can't be reached: nobody can say. What was written isn't
+    /// forgotten.
     Unreachable,
     /// The shard answered with this error.
     Error(ErrorText),
 }
 
-/// A shard's state as far as a count stays true in it: another one as soon as its history has changed, or
-/// a replica was seen to have left.
+/// A shard's state as far as a count stays true in it: another one as soon as its history has
+/// changed, or a replica was seen to have left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub(crate) u64);
 
@@ -163,8 +170,8 @@ pub struct Seen {
 pub enum Proof {
     /// Nothing: no write of the old history may be counted.
     Nothing,
-    /// `master_replid2` is the old replication id, and this is `second_repl_offset`: every write that
-    /// ended below this offset is part of the new history.
+    /// `master_replid2` is the old replication id, and this is `second_repl_offset`: every write
+    /// that ended below this offset is part of the new history.
     Below(u64),
 }
 
@@ -195,8 +202,9 @@ pub enum Action {
     OpenTracker(TrackerId),
     /// Close it; nothing more will be heard of it.
     CloseTracker(TrackerId),
-    /// Send in one flush: the barrier, the question with timeout 0, then INFO. Then `barrier_refused`
-    /// if the barrier's reply is an error, and `round_replied` when the INFO is here.
+    /// Send in one flush: the barrier, the question with timeout 0, then INFO. Then
+    /// `barrier_refused` if the barrier's reply is an error, and `round_replied` when the INFO is
+    /// here.
     Ask {
         /// Where.
         tracker: TrackerId,
@@ -214,7 +222,8 @@ pub enum Action {
         ask: Need,
     },
     /// Send `CLIENT UNBLOCK <the tracker's client id> TIMEOUT` on another connection: the blocked
-    /// question returns the count as it stands. May be dropped: it is repeated until the reply is here.
+    /// question returns the count as it stands. May be dropped: it is repeated until the reply is
+    /// here.
     Unblock {
         /// Whose question.
         tracker: TrackerId,
@@ -223,6 +232,8 @@ pub enum Action {
     Answer {
         /// Who waited.
         session: SessionId,
+        /// Which of its waits it is about.
+        number: WaitNumber,
         /// What for.
         answer: Result<Counted, Denied>,
     },

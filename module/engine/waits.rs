@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::acks::{
     Acked, Action, Barrier, Counted, Denied, Need, Part, RoundNumber, Seen, ShardAcks, TrackerId,
-    Verdict, Waits,
+    Verdict, WaitNumber, Waits,
 };
 use crate::ids::{LinkId, Mirror, SessionId, ShardId};
 use crate::pipeline::Pipeline;
@@ -99,13 +99,13 @@ impl Engine {
         let [first, others @ ..] = parts.as_slice() else {
             return;
         };
-        self.book.waits.open(id, wait.need, deadline, *first, others.iter().copied());
+        let number = self.book.waits.open(id, wait.need, deadline, *first, others.iter().copied());
         let shards = parts.iter().map(|part| part.shard).collect();
         self.book.open.insert(id, Open { wait, shards });
         self.stats().blocked_clients.add(1);
         for Part { shard, mark } in parts {
             self.stats().shards[shard.index()].waiters.add(1);
-            self.shards[shard.index()].acks.wait(id, wait.need, mark, deadline, now);
+            self.shards[shard.index()].acks.wait(id, number, wait.need, mark, deadline, now);
         }
     }
 
@@ -168,9 +168,15 @@ impl Engine {
         self.fill_seat(id, seat, reply);
     }
 
-    fn shard_answered(&mut self, shard: ShardId, id: SessionId, answer: Result<Counted, Denied>) {
+    fn shard_answered(
+        &mut self,
+        shard: ShardId,
+        id: SessionId,
+        number: WaitNumber,
+        answer: Result<Counted, Denied>,
+    ) {
         let now = self.now;
-        let answer = match self.book.waits.answered(id, shard, answer, now) {
+        let answer = match self.book.waits.answered(id, number, shard, answer, now) {
             Verdict::Waiting => return,
             Verdict::Confirm(old) => {
                 for old in old {
@@ -258,7 +264,9 @@ impl Engine {
                 }
             }
             Action::Unblock { tracker } => self.unblock_tracker(shard, tracker),
-            Action::Answer { session, answer } => self.shard_answered(shard, session, answer),
+            Action::Answer { session, number, answer } => {
+                self.shard_answered(shard, session, number, answer);
+            }
         }
     }
 

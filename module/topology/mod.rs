@@ -4,17 +4,17 @@
 //!   INFO server replication persistence cluster
 //!        |
 //!        v
-//!     Report ---- with the History that we counted on ----> Change
-//!                                                             SameHistory    go on
-//!                                                             NewHistory     reopen all, prove what can be
-//!                                                             NotPrimary     nothing here is to be trusted
+//!     Report -- with the History counted on --> Change
+//!                                                 SameHistory    go on
+//!                                                 NewHistory     reopen all, prove what can be
+//!                                                 NotPrimary     nothing here is to be trusted
 //! ```
 //!
-//! Every connection to a shard is greeted with this INFO, and every round ends with it, because only the
-//! server itself can tell whether the data behind an address is still what it was. A **history** is named
-//! by two ids: the run id says that it is the same process, and the replication id that its data went on
-//! from its own: a server that was demoted and promoted again has a new one, and never gets the old one
-//! back.
+//! Every connection to a shard is greeted with this INFO, and every round ends with it, because
+//! only the server itself can tell whether the data behind an address is still what it was. A
+//! **history** is named by two ids: the run id says that it is the same process, and the
+//! replication id that its data went on from its own: a server that was demoted and promoted again
+//! has a new one, and never gets the old one back.
 
 mod report;
 
@@ -36,8 +36,8 @@ pub enum Change {
     SameHistory,
     /// It has ended, and another one is here.
     NewHistory {
-        /// If the new history knows the old one as its own past: the offset from which on they differ
-        /// (`second_repl_offset`). What the old one had below it, the new one has.
+        /// If the new history knows the old one as its own past: the offset from which on they
+        /// differ (`second_repl_offset`). What the old one had below it, the new one has.
         proof: Option<u64>,
     },
     /// The server is no primary: its data is another's, and its counts are about nobody's writes.
@@ -58,8 +58,8 @@ impl History {
     /// What `report` says about this history.
     ///
     /// The proof needs no more than `master_replid2`: a server keeps its former id there when it is
-    /// promoted, whichever server it is. The same process with another replication id and no such trace
-    /// has made or freed its backlog; its data went on, but it doesn't prove it.
+    /// promoted, whichever server it is. The same process with another replication id and no such
+    /// trace has made or freed its backlog; its data went on, but it doesn't prove it.
     pub fn change(&self, report: &Report) -> Change {
         if report.role == Role::Replica {
             return Change::NotPrimary;

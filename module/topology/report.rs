@@ -1,8 +1,8 @@
 //! What a server says of itself, from the text of `INFO server replication persistence cluster`.
 //!
-//! Lines of `name:value`; those that nobody here needs are passed over, and one that is needed and isn't
-//! there, or says something else than it should, is an error that names it. The text is gone through
-//! once, since every round ends with one.
+//! Lines of `name:value`; those that nobody here needs are passed over, and one that is needed and
+//! isn't there, or says something else than it should, is an error that names it. The text is gone
+//! through once, since every round ends with one.
 
 use std::fmt;
 
@@ -51,7 +51,8 @@ pub enum Role {
 pub struct Replica {
     /// `ip:port`; a v6 address in brackets.
     pub address: String,
-    /// Whether it gets the stream of writes; if not, it is still being synchronised, and isn't counted.
+    /// Whether it gets the stream of writes; if not, it is still being synchronised, and isn't
+    /// counted.
     pub online: bool,
     /// The offset up to which it last said to have the stream, in bytes.
     pub offset: u64,
@@ -231,7 +232,8 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// Valkey tells its own name and version beside the version of Redis that it is compatible with.
+    /// Valkey tells its own name and version beside the version of Redis that it is compatible
+    /// with.
     fn version(&self) -> Result<String, ReportError> {
         match (self.server_name.value, self.valkey_version.value) {
             (Some(name), Some(version)) => Ok(format!("{name} {version}")),

@@ -1,9 +1,11 @@
-//! A world for `weir::acks`: primaries and replicas that behave as real ones do, connections on which
-//! messages take their time, clients that write and wait, and between them what the engine does.
+//! A world for `weir::acks`: primaries and replicas that behave as real ones do, connections on
+//! which messages take their time, clients that write and wait, and between them what the engine
+//! does.
 //!
-//! Whatever can happen next is an [`Event`]; who picks the order is the test. Beside it runs the dumb
-//! twin: every client's writes are remembered with the offset that they really have, and after each event
-//! a linear scan counts who has them. An answer above what that scan said of late is an over-count.
+//! Whatever can happen next is an [`Event`]; who picks the order is the test. Beside it runs the
+//! dumb twin: every client's writes are remembered with the offset that they really have, and after
+//! each event a linear scan counts who has them. An answer above what that scan said of late is an
+//! over-count.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 pub mod server;
@@ -14,12 +16,12 @@ use std::time::Duration;
 use server::{Conn, Info, Line, Server, Written};
 use weir::acks::{
     Acked, Action, Answer, Barrier, Counted, Denied, Generation, Need, Part, Proof, RoundNumber,
-    Seen, SessionMarks, ShardAcks, TrackerId, Verdict, Waits,
+    Seen, SessionMarks, ShardAcks, TrackerId, Verdict, WaitNumber, Waits,
 };
 use weir::ids::{SessionId, ShardId, SlabId, Time};
 
-/// How old the scan may be that an answer agrees with: what is known is told for 10 ms, and before that
-/// a count travels in messages that this world delays for 3 ms each.
+/// How old the scan may be that an answer agrees with: what is known is told for 10 ms, and before
+/// that a count travels in messages that this world delays for 3 ms each.
 const WINDOW: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,7 @@ enum Poll {
 
 #[derive(Clone, Debug)]
 pub struct Shard {
+    index: usize,
     pub server: Server,
     pub acks: ShardAcks,
     generation: u64,
@@ -107,7 +110,8 @@ pub struct Shard {
 struct Deed {
     shard: usize,
     written: Written,
-    /// The proxy's generation when its reply was here, or when it became clear that none would come.
+    /// The proxy's generation when its reply was here, or when it became clear that none would
+    /// come.
     generation: u64,
     replied: bool,
     unknown: bool,
@@ -122,6 +126,15 @@ pub struct Client {
     pub waiting: Option<Need>,
     counts: Vec<Log<(i64, Acked)>>,
     pub answers: Vec<Answer>,
+}
+
+impl Client {
+    fn unanswered(&mut self, shard: usize, written: Written) -> &mut Deed {
+        let waits = |deed: &&mut Deed| {
+            deed.shard == shard && deed.written == written && !deed.replied && !deed.unknown
+        };
+        self.deeds.iter_mut().find(waits).expect("every reply is to somebody's write")
+    }
 }
 
 /// What a scan said, and when.
@@ -179,7 +192,8 @@ pub enum Mutation {
 
 impl World {
     pub fn new(servers: Vec<Server>, clients: usize, exact_window: bool) -> Self {
-        let shards = servers.into_iter().map(Shard::new).collect::<Vec<_>>();
+        let shards = servers.into_iter().enumerate();
+        let shards = shards.map(|(index, server)| Shard::new(index, server)).collect::<Vec<_>>();
         let clients = (0..clients)
             .map(|index| Client {
                 id: SessionId::new(index as u32, 7),
@@ -384,10 +398,7 @@ impl World {
         let client = &mut self.clients[client];
         client.outstanding -= 1;
         client.marks.wrote(ShardId(shard as u16), acks);
-        let deed = client.deeds.iter_mut().find(|deed| {
-            deed.shard == shard && deed.written == written && !deed.replied && !deed.unknown
-        });
-        let deed = deed.expect("every reply is somebody's");
+        let deed = client.unanswered(shard, written);
         deed.replied = true;
         deed.generation = self.shards[shard].generation;
     }
@@ -420,9 +431,9 @@ impl World {
         }
         let (id, now) = (who.id, self.now);
         let deadline = timeout.map(|timeout| now + timeout);
-        self.waits.open(id, need, deadline, parts[0], parts[1..].iter().copied());
+        let number = self.waits.open(id, need, deadline, parts[0], parts[1..].iter().copied());
         for part in parts {
-            self.shards[part.shard.index()].acks.wait(id, need, part.mark, deadline, now);
+            self.shards[part.shard.index()].acks.wait(id, number, need, part.mark, deadline, now);
         }
     }
 
@@ -451,12 +462,18 @@ impl World {
         self.clients[client].waiting = None;
     }
 
-    fn answered(&mut self, shard: usize, session: SessionId, answer: Result<Counted, Denied>) {
+    fn answered(
+        &mut self,
+        shard: usize,
+        session: SessionId,
+        number: WaitNumber,
+        answer: Result<Counted, Denied>,
+    ) {
         let client = session.index() as usize;
         let shard = ShardId(shard as u16);
         // A proxy that forgets about old counts is as if all came in just now.
         let now = if self.mutation == Mutation::NeverConfirms { Time(0) } else { self.now };
-        let answer = match self.waits.answered(session, shard, answer, now) {
+        let answer = match self.waits.answered(session, number, shard, answer, now) {
             Verdict::Waiting => return,
             Verdict::Confirm(stale) => {
                 for old in stale {
@@ -544,7 +561,9 @@ impl World {
         for shard in 0..self.shards.len() {
             while let Some(action) = self.shards[shard].acks.poll_action() {
                 match action {
-                    Action::Answer { session, answer } => self.answered(shard, session, answer),
+                    Action::Answer { session, number, answer } => {
+                        self.answered(shard, session, number, answer);
+                    }
                     other => self.shards[shard].act(other, self.now, self.mutation),
                 }
             }
@@ -605,8 +624,9 @@ impl World {
 }
 
 impl Shard {
-    fn new(server: Server) -> Self {
+    fn new(index: usize, server: Server) -> Self {
         Self {
+            index,
             history: (server.run, server.line),
             server,
             acks: ShardAcks::new(),
@@ -683,14 +703,8 @@ impl Shard {
         for (_, client, written) in self.data.drain(..) {
             let client = &mut clients[client];
             client.outstanding -= 1;
-            let deed = client
-                .deeds
-                .iter_mut()
-                .find(|deed| deed.written == written && !deed.replied && !deed.unknown);
-            let deed = deed.expect("every write is somebody's");
-            deed.unknown = true;
-            // Which shard this is, the deed knows.
-            client.marks.lost(ShardId(deed.shard as u16));
+            client.unanswered(self.index, written).unknown = true;
+            client.marks.lost(ShardId(self.index as u16));
         }
     }
 
@@ -801,32 +815,5 @@ impl Shard {
                 wire.to_proxy.push_back((now, Reply::Closed));
             }
         }
-    }
-}
-
-/// A small generator of numbers that look random, the same for the same seed.
-#[derive(Clone, Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    /// One of `0..bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// Once in `n` times.
-    pub fn once_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
     }
 }

@@ -205,8 +205,8 @@ impl Server {
         self.replicas[index].online = false;
     }
 
-    /// A replica attaches: it gets what it lacks, or everything if it has data of another history. It has
-    /// told nothing yet.
+    /// A replica attaches: it gets what it lacks, or everything if it has data of another history.
+    /// It has told nothing yet.
     pub fn replica_attaches(&mut self, index: usize) {
         if !self.backlog {
             // The first replica makes the backlog, and with it a new line.
@@ -235,8 +235,8 @@ impl Server {
         self.part_with_replicas();
     }
 
-    /// Demoted and promoted in place, having taken over what another had in between. Idle connections
-    /// stay, with the offsets that they had.
+    /// Demoted and promoted in place, having taken over what another had in between. Idle
+    /// connections stay, with the offsets that they had.
     pub fn fails_back(&mut self, index: usize) {
         let other = self.replicas[index].got;
         self.conns.retain(|_, conn| conn.blocked.is_none());
