@@ -113,6 +113,10 @@ pub const ACK_SETTLE_FIRST: Duration = Duration::from_millis(10);
 /// shard to say the count; after it the answer is what is known, else 0.
 pub const ACK_GRACE: Duration = Duration::from_millis(100);
 
+/// How long an INFO that is to confirm an old count may take. A round trip to the other side of the
+/// world is a third of it; after it the shard is asked as if for the first time.
+pub const ACK_CONFIRM_MAX: Duration = Duration::from_secs(1);
+
 /// A blocked `WAITAOF` is asked again after this long, then after twice as long, and so on: the
 /// first acknowledgement of a replica tells of the fsync before the write, and the next would come
 /// only with the replica's own cron, a second later.

@@ -20,7 +20,9 @@ use super::class::{Class, reachable};
 use super::shard::ShardAcks;
 use super::tracker::{Round, State, Tracker};
 use super::waiters::{Place, Row};
-use super::words::{Acked, Action, Barrier, Denied, ErrorText, Need, RoundNumber, Seen, TrackerId};
+use super::words::{
+    Acked, Action, Barrier, Counted, Denied, ErrorText, Need, RoundNumber, Seen, TrackerId,
+};
 use crate::ids::{SessionId, Time};
 use crate::limits::{ACK_REFUSED_DELAY, ACK_TRACKER_IDLE_MAX};
 
@@ -248,7 +250,7 @@ impl ShardAcks {
             if let Some(old) = waiter.confirms {
                 self.waiters.take(&mut round.members, session);
                 if old.epoch == self.epoch {
-                    self.counted_as(session, old.acked);
+                    self.answer(session, Ok(Counted { confirmed: true, ..old }));
                 } else {
                     self.recount(session, now);
                 }

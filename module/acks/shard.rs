@@ -18,8 +18,8 @@ use super::words::{
 };
 use crate::ids::{SessionId, Slab, Time};
 use crate::limits::{
-    ACK_GRACE, ACK_REOPEN_DELAY, ACK_ROUNDS_PER_CLASS_MAX, ACK_SETTLE_FIRST, ACK_SETTLE_MAX,
-    ACK_SETTLE_MIN, ACK_STANDING_MAX, ACK_TRACKER_IDLE_MAX,
+    ACK_CONFIRM_MAX, ACK_GRACE, ACK_REOPEN_DELAY, ACK_ROUNDS_PER_CLASS_MAX, ACK_SETTLE_FIRST,
+    ACK_SETTLE_MAX, ACK_SETTLE_MIN, ACK_STANDING_MAX, ACK_TRACKER_IDLE_MAX,
 };
 
 /// The waiters and the rounds of one shard. The room's doc tells how they work.
@@ -197,12 +197,12 @@ impl ShardAcks {
         let goal = self.goal(need, mark.is_some());
         if let Some(acked) = known.filter(|acked| acked.meets(goal)) {
             self.counts.known += 1;
-            let counted = Counted { acked, epoch: self.epoch };
+            let counted = Counted { acked, epoch: self.epoch, confirmed: false };
             return self.tell(session, waiter.number, Ok(counted));
         }
         let once = mark.and_then(|mark| self.known.ever(need.is_aof(), mark.round));
         if let Some(acked) = once.filter(|acked| acked.meets(goal)) {
-            waiter.confirms = Some(Counted { acked, epoch: self.epoch });
+            waiter.confirms = Some(Counted { acked, epoch: self.epoch, confirmed: false });
         }
         self.waiters.insert(session, waiter);
         self.enter(session, now);
@@ -214,7 +214,7 @@ impl ShardAcks {
         self.aim(session);
         let Some(waiter) = self.waiters.get_mut(session) else { return };
         let alarm = if waiter.confirms.is_some() {
-            Some(now + ACK_GRACE)
+            Some(now + ACK_CONFIRM_MAX)
         } else if waiter.expired {
             Some(now + ACK_SETTLE_MAX + ACK_GRACE)
         } else {
@@ -497,7 +497,7 @@ impl ShardAcks {
 
     /// Lets a waiter go that stands in no row any more, with this count.
     pub(super) fn counted_as(&mut self, session: SessionId, acked: Acked) {
-        self.answer(session, Ok(Counted { acked, epoch: self.epoch }));
+        self.answer(session, Ok(Counted { acked, epoch: self.epoch, confirmed: false }));
     }
 
     /// Lets a waiter go that stands in no row any more, with this answer.
@@ -623,20 +623,25 @@ mod tests {
         };
         acks.confirm(session, &old, late);
         let tracker = ask(&mut acks, late);
-        acks.handle_timeout(late + ACK_GRACE);
+        acks.handle_timeout(late + ACK_CONFIRM_MAX);
         assert_eq!(acks.poll_action(), Some(Action::Unblock { tracker }));
     }
 
     #[test]
     fn what_was_acknowledged_is_told_again_after_a_look() {
         let (mut acks, session, mark, seen) = told_at(Time::ZERO);
-        let first = acks.poll_action();
+        let Some(Action::Answer { answer: Ok(first), .. }) = acks.poll_action() else {
+            panic!("no count");
+        };
         // The replica is stopped, and others have written since: no round with a barrier would
         // return.
         let late = Time::ZERO + ACK_GRACE;
         acks.wait(session, WaitNumber::default(), NEED, Some(mark), None, late);
         reply(&mut acks, Acked { local: 0, replicas: 1 }, &seen, late);
-        assert_eq!(acks.poll_action(), first);
+        let Some(Action::Answer { answer: Ok(again), .. }) = acks.poll_action() else {
+            panic!("no count");
+        };
+        assert_eq!(again, Counted { confirmed: true, ..first });
         // It has gone.
         acks.wait(session, WaitNumber::default(), NEED, Some(mark), None, late + ACK_GRACE);
         let gone = Seen { online: 0, ..seen };

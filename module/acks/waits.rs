@@ -11,7 +11,10 @@
 //! nothing about the fsync of another). A loss or an error of any shard is the answer at once.
 //!
 //! While one shard's replicas are slow, another that answered long ago may fail over, and lose what
-//! it counted. So a count that is no longer fresh when the last one comes in is confirmed first.
+//! it counted. So a count that is no longer fresh when the last one comes in is confirmed first. Once
+//! all of these are confirmed, all counts were true together, at the time when the last had come in:
+//! how long the confirmations took is of no account, or shards that are far away would be asked by
+//! turns for ever.
 
 use super::words::{Acked, Answer, Counted, Denied, Mark, Need, WaitNumber};
 use crate::ids::{Mirror, SessionId, ShardId, Time};
@@ -50,6 +53,8 @@ struct Join {
 struct Slice {
     part: Part,
     counted: Option<(Counted, Time)>,
+    /// It is being confirmed.
+    again: bool,
 }
 
 /// What an answer leads to.
@@ -94,7 +99,7 @@ impl Waits {
     ) -> WaitNumber {
         self.opened += 1;
         let number = WaitNumber(self.opened);
-        let slice = |part| Slice { part, counted: None };
+        let slice = |part| Slice { part, counted: None, again: false };
         let others = others.into_iter().map(slice).collect();
         let join = Join { number, need, deadline, first: slice(first), others };
         let old = self.joins.insert(session, join);
@@ -131,11 +136,14 @@ impl Waits {
         if join.slices().any(|slice| slice.counted.is_none()) {
             return Verdict::Waiting;
         }
-        let stale = join.take_stale(now);
-        if !stale.is_empty() {
-            return Verdict::Confirm(stale);
-        }
-        let smallest = join.smallest();
+        let smallest = match join.stale(now) {
+            Stale::None => join.smallest(),
+            // Once is enough: whoever has no time left is told of the least that can be.
+            Stale::Again if join.deadline.is_some_and(|deadline| deadline <= now) => {
+                Acked::default()
+            }
+            Stale::Again | Stale::Some => return Verdict::Confirm(join.confirmations(now)),
+        };
         self.joins.remove(session);
         Verdict::Decided(Ok(smallest))
     }
@@ -151,12 +159,26 @@ impl Join {
         std::iter::once(&mut self.first).chain(&mut self.others)
     }
 
+    /// Whether there are counts, now that all are in, that are no longer fresh.
+    fn stale(&mut self, now: Time) -> Stale {
+        let confirmed = |slice: &Slice| slice.counted.is_some_and(|(counted, _)| counted.confirmed);
+        let asked_again = self.slices().any(|slice| slice.again);
+        if asked_again && self.slices().all(|slice| !slice.again || confirmed(slice)) {
+            return Stale::None;
+        }
+        match self.slices().any(|slice| slice.is_old(now)) {
+            false => Stale::None,
+            true if asked_again => Stale::Again,
+            true => Stale::Some,
+        }
+    }
+
     /// Takes out the counts that are no longer fresh: their shards are missing again.
-    fn take_stale(&mut self, now: Time) -> Vec<Confirm> {
+    fn confirmations(&mut self, now: Time) -> Vec<Confirm> {
         let (number, need, deadline) = (self.number, self.need, self.deadline);
         let old = |slice: &mut Slice| {
-            let (counted, _) =
-                slice.counted.take_if(|(_, at)| now.since(*at) > ACK_KNOWN_AGE_MAX)?;
+            slice.again = slice.is_old(now);
+            let (counted, _) = slice.counted.take_if(|_| slice.again)?;
             let Part { shard, mark } = slice.part;
             Some(Confirm { shard, number, mark, need, deadline, counted })
         };
@@ -166,6 +188,21 @@ impl Join {
     fn smallest(&mut self) -> Acked {
         let counts = self.slices().filter_map(|slice| slice.counted);
         counts.map(|(counted, _)| counted.acked).reduce(Acked::min).unwrap_or_default()
+    }
+}
+
+/// Whether counts are to be confirmed.
+enum Stale {
+    None,
+    /// Some are.
+    Some,
+    /// Some are, after a confirmation that was none.
+    Again,
+}
+
+impl Slice {
+    fn is_old(&self, now: Time) -> bool {
+        self.counted.is_some_and(|(_, at)| now.since(at) > ACK_KNOWN_AGE_MAX)
     }
 }
 
@@ -185,7 +222,7 @@ mod tests {
     }
 
     fn counted(local: i64, replicas: i64) -> Counted {
-        Counted { acked: Acked { local, replicas }, epoch: Epoch::default() }
+        Counted { acked: Acked { local, replicas }, epoch: Epoch::default(), confirmed: false }
     }
 
     #[test]
@@ -234,5 +271,36 @@ mod tests {
         assert_eq!(late, Verdict::Waiting);
         let own = waits.answered(session, number, ShardId(0), Ok(counted(1, 1)), Time(1));
         assert_eq!(own, Verdict::Decided(Ok(Acked { local: 1, replicas: 1 })));
+    }
+
+    #[test]
+    fn shards_that_are_far_away_are_not_asked_by_turns_for_ever() {
+        let (mut waits, session, number) = open(2);
+        let trip = ACK_KNOWN_AGE_MAX * 5;
+        let told = |waits: &mut Waits, shard, counted, at| {
+            waits.answered(session, number, ShardId(shard), Ok(counted), at)
+        };
+        assert_eq!(told(&mut waits, 1, counted(1, 2), Time(1)), Verdict::Waiting);
+        let all = told(&mut waits, 0, counted(1, 1), Time(1) + trip);
+        assert!(matches!(all, Verdict::Confirm(_)), "{all:?}");
+        let confirmed = Counted { confirmed: true, ..counted(1, 2) };
+        let all = told(&mut waits, 1, confirmed, Time(1) + trip * 2);
+        assert_eq!(all, Verdict::Decided(Ok(Acked { local: 1, replicas: 1 })));
+    }
+
+    #[test]
+    fn who_has_no_time_left_is_not_asked_about_for_ever() {
+        let (mut waits, session) = (Waits::default(), SessionId::new(4, 1));
+        let part = |shard| Part { shard: ShardId(shard), mark: None };
+        let number = waits.open(session, NEED, Some(Time(5)), part(0), [part(1)]);
+        let trip = ACK_KNOWN_AGE_MAX * 5;
+        let told = |waits: &mut Waits, shard, at| {
+            waits.answered(session, number, ShardId(shard), Ok(counted(1, 1)), at)
+        };
+        assert_eq!(told(&mut waits, 1, Time(1)), Verdict::Waiting);
+        assert!(matches!(told(&mut waits, 0, Time(1) + trip), Verdict::Confirm(_)));
+        // The shard has counted anew, and meanwhile the other's count has grown old.
+        let all = told(&mut waits, 1, Time(1) + trip * 2);
+        assert_eq!(all, Verdict::Decided(Ok(Acked::default())));
     }
 }

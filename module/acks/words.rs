@@ -129,6 +129,8 @@ pub struct Counted {
     pub acked: Acked,
     /// Until when it stays true.
     pub epoch: Epoch,
+    /// It was counted before, and is told again because it has been found to be still true.
+    pub confirmed: bool,
 }
 
 /// The answer to a session: of all its shards together.
