@@ -397,8 +397,9 @@ impl World {
             format!("client {client} asks {}", words.collect::<Vec<_>>().join(" "))
         });
         self.remember_targets(&ask);
+        let short = request.iter().map(Vec::len).sum::<usize>() < 1_000;
         let plain = request.iter().all(|arg| arg.iter().all(u8::is_ascii_graphic));
-        if plain && self.rng.percent(self.plan.inline_percent) {
+        if short && plain && self.rng.percent(self.plan.inline_percent) {
             bytes.extend_from_slice(&request.join(&b' '));
             bytes.extend_from_slice(b"\r\n");
         } else {
