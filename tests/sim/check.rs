@@ -340,8 +340,11 @@ impl World {
             }
         }
         if !wrote {
+            // Who never wrote is told the smallest number of any shard. Who did, and changed nothing,
+            // waits for those shards only.
             let all = self.shards.iter().map(|shard| shard.replicas_since(low));
-            least.1 = all.min().unwrap_or(0);
+            let tried = self.clients[client].tried_to_write;
+            least.1 = if tried { all.max() } else { all.min() }.unwrap_or(0);
         }
         if told.1 > least.1 || told.0 > least.0 {
             let text = format!("no more than {least:?} is true");

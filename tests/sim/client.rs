@@ -95,6 +95,8 @@ pub struct Client {
     pub denied: BTreeSet<Vec<u8>>,
     /// When somebody last asked to unblock it.
     pub unblock_at: Option<u64>,
+    /// It has asked for something that may write.
+    pub tried_to_write: bool,
     /// It takes its replies slowly.
     slow: bool,
     sent: u64,
@@ -158,6 +160,7 @@ impl World {
             forgiven: vec![0; self.plan.shards],
             denied: BTreeSet::new(),
             unblock_at: None,
+            tried_to_write: false,
             slow,
             sent: 0,
             serial: 0,
@@ -408,6 +411,10 @@ impl World {
         let epochs = self.shards.iter().map(|shard| shard.epoch).collect();
         let mute = matches!(ask, Ask::Skip | Ask::Off);
         let who = &mut self.clients[client];
+        who.tried_to_write |= matches!(
+            ask,
+            Ask::Set { .. } | Ask::MSet { .. } | Ask::Del { .. } | Ask::Incr { .. } | Ask::Append { .. }
+        );
         who.sent += 1;
         for (key, value) in written(&ask) {
             if let Some(key) = who.keys.get_mut(key) {

@@ -183,10 +183,11 @@ impl World {
             let part = self.rng.index(bytes.len() + 1);
             self.wires[wire].lane(way).arrived.extend_from_slice(&bytes[..part]);
         }
-        // What the other side's kernel has, its process reads, as if it had come before the cut.
+        // What the other side's kernel has, its process reads; its replies go nowhere.
+        self.wires[wire].dead = true;
         self.tell_receiver(wire, Way::ToFar);
-        self.lay_dead(wire);
         self.fly(wire, Way::ToEngine, Piece::Reset);
+        self.lay_dead(wire);
     }
 
     /// The far end closes: what it has sent still arrives.
@@ -210,6 +211,7 @@ impl World {
         }
         let part = if self.rng.percent(50) { bytes.len() } else { self.rng.index(bytes.len() + 1) };
         self.wires[wire].to_far.arrived.extend_from_slice(&bytes[..part]);
+        self.wires[wire].dead = true;
         self.tell_receiver(wire, Way::ToFar);
         self.lay_dead(wire);
     }
