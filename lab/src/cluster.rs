@@ -104,8 +104,9 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Waits until the primary counts every replica as online, and none has an append-only file
-    /// still to rewrite (which it has after its first synchronisation).
+    /// Waits until the primary counts every replica as online, none has an append-only file still
+    /// to rewrite (which it has after its first synchronisation), and all take what is new: a
+    /// replica may be online for a second before it does.
     ///
     /// # Panics
     /// If that takes longer than twenty seconds.
@@ -125,6 +126,13 @@ impl Shard {
                     && info.int("aof_rewrite_scheduled") == 0
             });
         }
+        let mut client = self.primary.client();
+        crate::eventually("replicas take the stream", || {
+            // Something for the replicas that is no data.
+            client.command("PUBLISH lab:stream new");
+            let wait = format!("WAIT {} 200", self.replicas.len());
+            client.command(&wait).int() == self.replicas.len() as i64
+        });
     }
 
     /// How much of the stream each server has: the primary's offset, and each replica's own.
