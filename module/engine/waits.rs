@@ -65,7 +65,7 @@ impl Engine {
     /// `WAIT numreplicas timeout` or `WAITAOF numlocal numreplicas timeout`: errors and their order as
     /// stock. Source: redis `replication.c`, `waitCommand`, `waitaofCommand`.
     pub(super) fn wait(&mut self, id: SessionId, aof: bool, request: &Request<'_>) {
-        let (need, timeout) = match parse_wait(aof, request) {
+        let (need, timeout) = match parse_wait(aof, request, self.wall_micros() / 1000) {
             Ok(wait) => wait,
             Err(text) => return self.answer_error(id, text),
         };
@@ -401,8 +401,13 @@ fn read_count(value: &Value) -> Option<Result<Acked, crate::acks::ErrorText>> {
     }
 }
 
-/// Reads the arguments, with the errors of a stock server in its order.
-fn parse_wait(aof: bool, request: &Request<'_>) -> Result<(Need, Option<Duration>), &'static str> {
+/// Reads the arguments, with the errors of a stock server in its order. `wall` is the Unix time in
+/// milliseconds.
+fn parse_wait(
+    aof: bool,
+    request: &Request<'_>,
+    wall: u64,
+) -> Result<(Need, Option<Duration>), &'static str> {
     let number = |at: usize| request.get(at).and_then(parse_int);
     let (need, timeout) = if aof {
         let local = number(1).ok_or(text::NOT_AN_INTEGER)?;
@@ -418,13 +423,10 @@ fn parse_wait(aof: bool, request: &Request<'_>) -> Result<(Need, Option<Duration
     };
     let timeout = timeout.ok_or(text::TIMEOUT_NOT_AN_INTEGER)?;
     let millis = u64::try_from(timeout).map_err(|_| text::TIMEOUT_NEGATIVE)?;
-    // A stock server adds the time of day and checks for overflow; here a deadline beyond the end of
-    // the clock just never comes, but the client is told the same.
-    if millis > i64::MAX.unsigned_abs() - YEAR_2500_MILLIS {
+    // A stock server adds the time of day, and its sum overflows. Here such a deadline would just
+    // never come, but the client is told the same.
+    if millis > i64::MAX.unsigned_abs().saturating_sub(wall) {
         return Err(text::TIMEOUT_OUT_OF_RANGE);
     }
     Ok((need, (millis > 0).then(|| Duration::from_millis(millis))))
 }
-
-/// More than the Unix time of any clock that a test will see, in milliseconds.
-const YEAR_2500_MILLIS: u64 = 17_000_000_000_000;

@@ -65,6 +65,14 @@ fn wrong_arguments_get_the_texts_of_a_primary_in_its_order() {
             let errors = replies.iter().filter(|reply| reply.error_text().is_some());
             assert_eq!(errors.count(), ERRORS.len(), "{replies:?}");
         }
+        // Time-outs that end just before and just behind the end of time.
+        let now = stage.bare().command("TIME").items()[0].text().parse::<i64>().unwrap() * 1000;
+        let end = i64::MAX - now;
+        let before = format!("WAIT 2 {}", end - 3_600_000);
+        let behind = format!("WAIT 2 {}", end + 3_600_000);
+        let replies = stage.same(&["SET k v", &before, &behind]);
+        assert_eq!(replies[1].int(), 2);
+        assert!(replies[2].is_error("ERR"));
         // Arguments that no line of words can hold.
         let (mut bare, mut via) = (stage.bare(), stage.via());
         for odd in ["", " 1", "1 ", "1\0", "\r\n"] {

@@ -279,10 +279,20 @@ fn a_stopped_primary_is_told_of_by_nothing_above_the_truth() {
             println!("{}: WAIT 1 50 took {time:?}: {told:?}", server.flavor);
             assert!(told.error_text().is_some() || (0..=1).contains(&told.int()), "{told:?}");
         }
-        here.send(&["WAIT", "1", "0"]);
-        assert!(here.is_silent(SILENCE));
+        // The other shard's number alone is no answer for who wrote to both.
+        let mut both = [there, here];
+        for (client, shard) in both.iter_mut().zip([0, 1]) {
+            client.send(&["SET", &key_of(shard, 2), "w"]);
+            client.send(&["WAIT", "1", "0"]);
+        }
+        assert_eq!(both[1].read(), ok());
+        assert!(both.iter_mut().all(|client| client.is_silent(SILENCE)));
         stage.shards.primary(0).cont();
-        assert_eq!(here.read().int(), 1);
+        assert_eq!(both[0].read(), ok());
+        for client in &mut both {
+            assert_eq!(client.read().int(), 1);
+        }
+        let [_, mut here] = both;
         assert_eq!(here.command("WAIT 1 0").int(), 1);
     }
 }
