@@ -31,7 +31,9 @@ impl Load {
     fn run(&self, mut client: Client, shard: usize) {
         let key = key_of(shard, 2);
         while !self.over.load(Relaxed) {
-            let replies = client.pipeline(&[vec!["SET", &key, "v"], vec!["GET", &key]]);
+            let pair = [vec!["SET", &key, "v"], vec!["GET", &key]];
+            // Enough for something to be under way at any time.
+            let replies = client.pipeline(&[&pair[..]; 10].concat());
             for reply in replies {
                 match reply.error_text() {
                     None => self.served[shard].fetch_add(1, Relaxed),
