@@ -85,6 +85,8 @@ pub(super) struct Link {
     pub client_id: Option<i64>,
     /// What has come of the reply to a question of the engine's.
     pub own_reply: Vec<u8>,
+    /// What the shard said against us while we greeted it: why, if it then closes the connection.
+    pub refusal: Option<String>,
     /// What the round that is out has brought so far.
     pub round: RoundReplies,
     /// Since when it owes a reply without having sent a byte.
@@ -112,6 +114,7 @@ impl Link {
             pipeline,
             client_id: None,
             own_reply: Vec::new(),
+            refusal: None,
             round: RoundReplies::default(),
             silent_since: now,
             paused_for: None,

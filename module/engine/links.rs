@@ -118,6 +118,11 @@ impl Engine {
                 self.reject_link(id, &why);
             }
             (Own::Id, Some((Value::Int(number), _))) => link.client_id = Some(number),
+            // A user that may not say CLIENT can do without; a shard that has no room for us says so
+            // in reply to whatever comes first, and closes.
+            (Own::Named | Own::Id, Some((Value::Error(text), _))) => {
+                link.refusal = Some(String::from_utf8_lossy(&text).into_owned());
+            }
             (Own::Greeting, Some((Value::Bulk(info), _))) => match Report::parse(&info) {
                 Ok(report) if report.loading => self.reject_link(id, "it is loading its data"),
                 Ok(report) => {
@@ -223,6 +228,9 @@ impl Engine {
         self.stats().shard_disconnects.add(1);
         self.stats().shards[shard.index()].disconnects.add(1);
         let greeted = link.pipeline.is_ready();
+        let refusal = link.refusal.take().filter(|_| !greeted);
+        let refusal = refusal.map(|text| format!("it refuses us: {text}"));
+        let reason = refusal.as_deref().unwrap_or(reason);
         for (token, fate) in link.pipeline.broken() {
             self.broken_command(token, fate, shard, reason);
         }
