@@ -183,6 +183,7 @@ impl Engine {
         }
         self.ask_report(id, control);
         self.shared_link(id);
+        self.wake_uploaders(id);
     }
 
     pub(super) fn shard_commands(&mut self, id: LinkId, reply: &[u8]) {
@@ -436,7 +437,11 @@ impl Engine {
                 self.touch(session);
             }
         }
-        self.shards[index].acks.handle_timeout(now);
+        let shard = &mut self.shards[index];
+        shard.acks.handle_timeout(now);
+        if now >= shard.patience(&self.settings) {
+            self.wake_uploaders(id);
+        }
     }
 
     /// Asks a primary how it is; or, if it owes an answer for too long, gives it up.

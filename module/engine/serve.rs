@@ -195,6 +195,14 @@ impl Engine {
         if session.seats.len() > own {
             return false;
         }
+        if let Mode::Draining(Then::Upload { shard, .. }) = session.mode
+            && self.upload_waits(id, shard)
+        {
+            return false;
+        }
+        let Some(session) = self.sessions.get_mut(id) else {
+            return false;
+        };
         let Mode::Draining(then) = std::mem::replace(&mut session.mode, Mode::Serving) else {
             return false;
         };

@@ -47,6 +47,8 @@ pub(super) struct Shard {
     pub parked_since: Option<Time>,
     /// ... and the sessions that are not read until they have left.
     pub holding: Vec<SessionId>,
+    /// Sessions whose large request waits for it to come back.
+    pub uploaders: Vec<SessionId>,
     /// When to connect again.
     pub retry_at: Time,
     /// When to open a shared link again.
@@ -76,6 +78,7 @@ impl Shard {
             parked: Pipeline::default(),
             parked_since: None,
             holding: Vec::new(),
+            uploaders: Vec::new(),
             retry_at: now,
             shared_retry_at: now,
             poll_at: now,
@@ -117,6 +120,7 @@ impl Shard {
         let parked = parked.map(|since| since + settings.failover_timeout);
         let shared = (self.is_up() && self.shared.is_none() && self.parked.owed() > 0)
             .then_some(self.shared_retry_at);
-        [control, parked, shared, self.acks.next_timeout()].into_iter().flatten().min()
+        let uploaders = (!self.uploaders.is_empty()).then(|| self.patience(settings));
+        [control, parked, shared, uploaders, self.acks.next_timeout()].into_iter().flatten().min()
     }
 }

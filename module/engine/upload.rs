@@ -63,6 +63,24 @@ impl Engine {
         self.touch(id);
     }
 
+    /// Whether a large request is to wait for its shard to come back, as smaller ones do. The session
+    /// is looked at again when it does, or when that has taken too long.
+    pub(super) fn upload_waits(&mut self, id: SessionId, shard: ShardId) -> bool {
+        let shard = &mut self.shards[shard.index()];
+        let waits = !shard.is_up() && self.now < shard.patience(&self.settings);
+        if waits && !shard.uploaders.contains(&id) {
+            shard.uploaders.push(id);
+        }
+        waits
+    }
+
+    /// The sessions whose large request waits for a shard are looked at again.
+    pub(super) fn wake_uploaders(&mut self, shard: ShardId) {
+        for session in std::mem::take(&mut self.shards[shard.index()].uploaders) {
+            self.touch(session);
+        }
+    }
+
     /// A link of the session's own: one that is idle, or a new one.
     fn pinned_link(&mut self, shard: ShardId) -> Option<LinkId> {
         if let Some(link) = self.shards[shard.index()].idle_pinned.pop() {
