@@ -53,9 +53,10 @@ pub const SESSION_SEATS_KEPT: usize = 16;
 /// while it waits; beyond it the client is not read.
 pub const SESSION_READ_BYTES: usize = 32 * 1024;
 
-/// Bytes that wait for a client, or for replies before them, before its requests are no longer
-/// served. It is served again at half.
-pub const SESSION_OUTPUT_HIGH: usize = 1024 * 1024;
+/// Bytes that wait for a client before the rest of a large reply waits at its shard: the connection
+/// is not read on, for anybody. Large enough for a client to be busy for a moment, small enough for
+/// a reply of half a gigabyte to pass through the memory of a small host. It is read on at half.
+pub const REPLY_OUTPUT_HIGH: usize = 4 * 1024 * 1024;
 
 /// Buffers up to this size are kept for the next session that needs one...
 pub const BUFFER_KEPT_BYTES: usize = 64 * 1024;

@@ -173,12 +173,13 @@ options! {
     /// How much of one request is held in memory where it can't be passed on as it arrives. A
     /// larger one gets an error.
     request_max: u64, "request-max", number(64 * MB, MB, GB, Unit::Bytes), Live, Open;
-    /// How much of a large reply is held for a client that is slow to take it. Beyond that the
-    /// shard's connection is not read until the client has taken some.
+    /// Replies that one client may leave unread before Weir stops to read its requests. A client
+    /// that sends a whole pipeline before it reads needs room for all its replies.
     client_output_max: u64, "client-output-max",
-        number(16 * MB, 64 * 1024, GB, Unit::Bytes), Live, Open;
+        number(64 * MB, 64 * 1024, GB, Unit::Bytes), Live, Open;
     /// How much one client's replies may hold in memory while those of earlier commands are
-    /// awaited, from another shard. A reply for which there is no room becomes an error.
+    /// awaited, from another shard. From half of it on, the shard's connection is not read for a
+    /// while; a reply for which there is no room then becomes an error.
     reply_held_max: u64, "reply-held-max", number(64 * MB, MB, GB, Unit::Bytes), Live, Open;
     /// A client that takes nothing of a reply, while others on the same shard connection queue
     /// behind it, is closed after so long.

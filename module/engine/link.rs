@@ -91,12 +91,32 @@ pub(super) struct Link {
     pub round: RoundReplies,
     /// Since when it owes a reply without having sent a byte.
     pub silent_since: Time,
-    /// The session whose unread output stops it from being read.
-    pub paused_for: Option<SessionId>,
+    /// Why it is not read for now.
+    pub pause: Option<Pause>,
     /// Sessions that are not read until its backlog has shrunk.
     pub holding: Vec<SessionId>,
     /// It is in the list of links to be flushed.
     pub flushing: bool,
+}
+
+/// Why a link is not read: the reply that is next on it has no room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pause {
+    /// Whose reply it is.
+    pub session: SessionId,
+    /// What there is too much of.
+    pub of: TooMuch,
+    /// Since when.
+    pub since: Time,
+}
+
+/// What there is too much of for another piece of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TooMuch {
+    /// Bytes that the client has not taken yet.
+    Output,
+    /// Bytes of replies that wait for earlier ones; the piece is for this seat.
+    Held(SeatNumber),
 }
 
 /// The replies of one round, as they come.
@@ -117,7 +137,7 @@ impl Link {
             refusal: None,
             round: RoundReplies::default(),
             silent_since: now,
-            paused_for: None,
+            pause: None,
             holding: Vec::new(),
             flushing: false,
         }

@@ -6,7 +6,7 @@ use crate::pipeline::Fate;
 use crate::resp::write;
 use crate::text;
 
-use super::link::{Own, Role, Token};
+use super::link::{Own, Pause, Role, Token, TooMuch};
 use super::serve::out_of;
 use super::{Engine, Level, Output};
 
@@ -50,14 +50,10 @@ impl Engine {
     /// reply is next has no room for it.
     pub(super) fn read_replies(&mut self, id: LinkId) {
         let held_max = self.reply_held_max();
-        let output_max = usize::try_from(self.settings.client_output_max).unwrap_or(usize::MAX);
-        loop {
+        while self.may_read_on(id) {
             let Some(link) = self.links.get_mut(id) else {
                 return;
             };
-            if link.paused_for.is_some() {
-                return;
-            }
             let piece = match link.pipeline.next_piece() {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return,
@@ -74,11 +70,6 @@ impl Engine {
                     if let Some(to) = self.sessions.get_mut(session) {
                         let out = out_of(&mut to.out, &mut self.memory);
                         to.seats.fill(seat, bytes, piece.last, held_max, out);
-                        if to.out.len() > output_max && !piece.last {
-                            link.paused_for = Some(session);
-                            to.pausing = true;
-                            self.outputs.push_back(Output::ReadLink { link: id, on: false });
-                        }
                         if piece.last && writes {
                             to.marks.wrote(shard, &self.shards[shard.index()].acks);
                         }
@@ -120,17 +111,61 @@ impl Engine {
         }
     }
 
-    /// A session has room again, or is gone: the links that it had stopped are read on.
+    /// Whether the next piece of a reply on a link may be handed out. If there is no room for it, the
+    /// link is not read on until there is.
+    fn may_read_on(&mut self, id: LinkId) -> bool {
+        let held_max = self.reply_held_max();
+        let Some(link) = self.links.get_mut(id) else {
+            return false;
+        };
+        if link.pause.is_some() {
+            return false;
+        }
+        let Some(Token::Reply { session, seat, .. }) = link.pipeline.next_token() else {
+            return true;
+        };
+        let Some(to) = self.sessions.get_mut(session) else {
+            return true;
+        };
+        let of = if to.seats.is_front(seat) {
+            let full = to.out.len() > limits::REPLY_OUTPUT_HIGH;
+            (full && link.pipeline.is_streaming()).then_some(TooMuch::Output)
+        } else {
+            let full = to.seats.held_bytes() > held_max / 2;
+            (full && !to.pressing).then_some(TooMuch::Held(seat))
+        };
+        let Some(of) = of else {
+            return true;
+        };
+        to.pausing = true;
+        link.pause = Some(Pause { session, of, since: self.now });
+        self.outputs.push_back(Output::ReadLink { link: id, on: false });
+        false
+    }
+
+    /// Something has left of what a session is owed, or the session is gone: the links that it had
+    /// stopped are read on, if there is room now.
     pub(super) fn unpause_links(&mut self, session: SessionId) {
-        let paused: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.paused_for == Some(session))
-            .map(|(id, _)| id)
-            .collect();
-        for id in paused {
+        let held_max = self.reply_held_max();
+        let Self { sessions, links, .. } = self;
+        let to = sessions.get(session);
+        let room = |of: TooMuch| match (to, of) {
+            (None, _) => true,
+            (Some(to), TooMuch::Output) => to.out.len() <= limits::REPLY_OUTPUT_HIGH / 2,
+            (Some(to), TooMuch::Held(seat)) => {
+                to.pressing || to.seats.is_front(seat) || to.seats.held_bytes() <= held_max / 4
+            }
+        };
+        let of_session = links.iter().filter_map(|(id, link)| Some((id, link.pause?)));
+        let (free, stuck): (Vec<_>, Vec<_>) = of_session
+            .filter(|(_, pause)| pause.session == session)
+            .partition(|(_, pause)| room(pause.of));
+        if let Some(to) = self.sessions.get_mut(session) {
+            to.pausing = !stuck.is_empty();
+        }
+        for (id, _) in free {
             if let Some(link) = self.links.get_mut(id) {
-                link.paused_for = None;
+                link.pause = None;
             }
             self.outputs.push_back(Output::ReadLink { link: id, on: true });
             self.read_replies(id);

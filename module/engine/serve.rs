@@ -1,10 +1,13 @@
 //! A session's bytes become requests, one after the other, until something holds it.
 
+use std::time::Duration;
+
 use crate::ids::SessionId;
 use crate::limits;
 use crate::resp::{Intake, Outbox, Parsed, Parser, ProtocolError, Request, write};
 use crate::session::{Holds, Profile, ReplyMode, Seats};
 
+use super::link::TooMuch;
 use super::{Engine, Level, Mode, Output, Peer, Session, Then};
 
 impl Engine {
@@ -31,6 +34,7 @@ impl Engine {
             reading: true,
             touched: false,
             pausing: false,
+            pressing: false,
             reply: ReplyMode::On,
             marks: crate::acks::SessionMarks::default(),
             moved: self.now,
@@ -159,10 +163,9 @@ impl Engine {
             session.reading = reading;
             self.outputs.push_back(Output::ReadSession { session: id, on: reading });
         }
-        let room = session.pausing && session.out.len() <= limits::SESSION_OUTPUT_HIGH / 2;
-        session.pausing &= !room;
+        let pausing = session.pausing;
         self.flush_session(id);
-        if room {
+        if pausing {
             self.unpause_links(id);
         }
         if closing || abandoned {
@@ -176,8 +179,10 @@ impl Engine {
         };
         // Each hold is let go at half of the bound that set it, so that it doesn't flutter.
         let output = session.out.len() + session.seats.held_bytes();
+        let output_max = usize::try_from(self.settings.client_output_max).unwrap_or(usize::MAX);
         let bound = |held: bool, high: usize| if held { high / 2 } else { high };
-        session.holds.output = output > bound(session.holds.output, limits::SESSION_OUTPUT_HIGH);
+        session.holds.output = output > bound(session.holds.output, output_max);
+        session.pressing &= session.seats.held_bytes() > 0;
         session.holds.seats =
             session.seats.len() > bound(session.holds.seats, limits::SESSION_SEATS_MAX);
     }
@@ -340,39 +345,57 @@ impl Engine {
                 self.close_session(id, false);
             }
         }
-        self.close_stalled();
+        self.end_stalls();
     }
 
-    /// A client that takes nothing of a large reply while others' replies queue behind it on the
-    /// same link is closed: nobody is held up for longer than `client-stall-timeout`.
-    fn close_stalled(&mut self) {
+    /// Nobody is held up by another client's replies for longer than `client-stall-timeout`: a client
+    /// that takes nothing of a large reply is closed; replies that wait for earlier ones are no
+    /// longer waited with.
+    fn end_stalls(&mut self) {
         let patience = self.settings.client_stall_timeout;
         let mut stalled = Vec::new();
         for (_, link) in self.links.iter() {
-            let Some(id) = link.paused_for else {
+            let Some(pause) = link.pause.filter(|_| link.pipeline.owed() > 1) else {
                 continue;
             };
-            if link.pipeline.owed() < 2 {
+            let Some(session) = self.sessions.get(pause.session) else {
                 continue;
-            }
-            if let Some(session) = self.sessions.get(id)
-                && self.now.since(session.moved) >= patience
-            {
-                stalled.push((id, session.client, session.peer.address.clone()));
+            };
+            let since = match pause.of {
+                TooMuch::Output => session.moved,
+                TooMuch::Held(_) => pause.since,
+            };
+            if self.now.since(since) >= patience {
+                stalled.push(pause);
             }
         }
-        for (id, client, address) in stalled {
-            self.stats().stalled_clients.add(1);
-            self.log(
-                Level::Warning,
-                format!(
-                    "client {client} ({address}) takes nothing of a large reply, behind which \
-                     others wait: closed after {} ms",
-                    patience.as_millis()
-                ),
-            );
-            self.close_session(id, false);
+        for pause in stalled {
+            match pause.of {
+                TooMuch::Output => self.close_stalled(pause.session, patience),
+                TooMuch::Held(_) => {
+                    if let Some(session) = self.sessions.get_mut(pause.session) {
+                        session.pressing = true;
+                    }
+                    self.touch(pause.session);
+                }
+            }
         }
+    }
+
+    fn close_stalled(&mut self, id: SessionId, patience: Duration) {
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        let line = format!(
+            "client {} ({}) takes nothing of a large reply, behind which others wait: closed after \
+             {} ms",
+            session.client,
+            session.peer.address,
+            patience.as_millis()
+        );
+        self.stats().stalled_clients.add(1);
+        self.log(Level::Warning, line);
+        self.close_session(id, false);
     }
 
     // ---------------------------------------------------------------- answers of our own

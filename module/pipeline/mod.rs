@@ -122,6 +122,16 @@ impl<T: Copy> Pipeline<T> {
         self.owed.len()
     }
 
+    /// Whose reply the bytes are that have come and were not handed out; none if there are none.
+    pub fn next_token(&self) -> Option<T> {
+        self.owed.front().filter(|_| !self.intake.is_empty()).map(|owed| owed.token)
+    }
+
+    /// Whether the begin of a reply has been handed out, and its end has not.
+    pub fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
     /// Bytes of commands that were appended and not written.
     pub fn backlog(&self) -> usize {
         self.out.len()

@@ -123,6 +123,9 @@ pub struct Session<F, U, W, M, C> {
     pub touched: bool,
     /// Whether links are not read because this client doesn't take its replies.
     pub pausing: bool,
+    /// Whether its replies have stopped others for long enough: they are taken from the shards even
+    /// if they don't fit, until it holds none any more.
+    pub pressing: bool,
     /// CLIENT REPLY.
     pub reply: ReplyMode,
     /// What it remembers of its writes.

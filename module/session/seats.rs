@@ -85,6 +85,11 @@ impl<F> Seats<F> {
         self.held_bytes
     }
 
+    /// Whether this seat's reply is the next to leave.
+    pub fn is_front(&self, seat: SeatNumber) -> bool {
+        seat == self.front
+    }
+
     /// Whether the client has seen the begin of a reply and not its end: if the rest can't come, the
     /// connection is beyond help.
     pub fn is_torn(&self, seat: SeatNumber) -> bool {
