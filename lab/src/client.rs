@@ -428,6 +428,29 @@ impl Client {
         silent
     }
 
+    /// All that still comes, to the end of the connection.
+    ///
+    /// # Panics
+    /// If the peer doesn't close it.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.reader.read_to_end(&mut bytes) {
+            // A peer that closes a connection whose bytes it has not read all, resets it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            other => self.settle(other.map(|_| ())),
+        }
+        bytes
+    }
+
+    /// Waits for the next reply, and takes its bytes slowly: `piece` of them, a pause, and so on.
+    #[track_caller]
+    pub fn read_slowly(&mut self, piece: usize, pause: Duration) -> Value {
+        let mut slow = Slow { inner: &mut self.reader, piece, pause, taken: 0 };
+        let reply = read_value(&mut slow, DEPTH_MAX);
+        self.settle(reply)
+    }
+
     /// Waits for the peer to close the connection.
     ///
     /// # Panics
@@ -556,6 +579,39 @@ fn read_bytes(reader: &mut impl BufRead, length: usize) -> io::Result<Vec<u8>> {
 
 fn malformed(bytes: &[u8]) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("no RESP: \"{}\"", bytes.escape_ascii()))
+}
+
+/// A reader that pauses after each piece.
+struct Slow<'a> {
+    inner: &'a mut BufReader<Stream>,
+    piece: usize,
+    pause: Duration,
+    taken: usize,
+}
+
+impl Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.inner.fill_buf()?;
+        let taken = bytes.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&bytes[..taken]);
+        self.consume(taken);
+        Ok(taken)
+    }
+}
+
+impl BufRead for Slow<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.inner.consume(bytes);
+        self.taken += bytes;
+        if self.taken >= self.piece {
+            self.taken = 0;
+            crate::pause(self.pause);
+        }
+    }
 }
 
 /// Either kind of socket.

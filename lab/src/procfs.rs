@@ -41,6 +41,35 @@ pub fn descriptors(pid: i32) -> Vec<(i32, String)> {
     found
 }
 
+/// Its children.
+pub fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(path(pid, &format!("task/{pid}/children")));
+    let list = list.unwrap_or_else(|error| missing(pid, &error));
+    list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// Whether there is such a process, be it one that has ended and that nobody has asked for yet.
+pub fn is_there(pid: i32) -> bool {
+    path(pid, "stat").exists()
+}
+
+/// Makes sure that we ourselves may have so many descriptors.
+///
+/// # Panics
+/// If the machine doesn't allow it.
+pub fn allow_descriptors(number: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a whole `rlimit`, which the call fills.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+    if limit.rlim_cur < number {
+        limit.rlim_cur = number;
+        limit.rlim_max = limit.rlim_max.max(number);
+        // SAFETY: the pointer is to a whole `rlimit`, which the call reads.
+        let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+        assert_eq!(raised, 0, "this needs {number} descriptors: raise the limit of open files");
+    }
+}
+
 /// Processor time that all its threads have used, those that ended included; in steps of the
 /// kernel's clock tick (10 ms).
 pub fn cpu_time(pid: i32) -> Duration {
