@@ -406,8 +406,12 @@ impl Engine {
         let id = shard.id;
         match shard.control {
             None if now >= shard.retry_at => {
+                shard.poll_at = now + self.settings.shard_timeout;
                 let link = self.open_link(id, Role::Control, Pipeline::default());
                 self.shards[index].control = Some(link);
+            }
+            Some(control) if !shard.is_up() && now >= shard.poll_at => {
+                self.reject_link(control, &self.silent());
             }
             Some(control) if shard.is_up() && now >= shard.poll_at => {
                 shard.poll_at = now + self.settings.poll_interval;
@@ -447,14 +451,16 @@ impl Engine {
     /// Asks a primary how it is; or, if it owes an answer for too long, gives it up.
     fn poll(&mut self, id: ShardId, control: LinkId) {
         if let Some(since) = self.silence(control) {
-            let patience = self.settings.shard_timeout;
-            if self.now.since(since) >= patience {
-                let why = format!("it has not answered for {} ms", patience.as_millis());
-                self.close_links(id, None, &why);
+            if self.now.since(since) >= self.settings.shard_timeout {
+                self.close_links(id, None, &self.silent());
             }
             return;
         }
         self.ask_report(id, control);
+    }
+
+    fn silent(&self) -> String {
+        format!("it has not answered for {} ms", self.settings.shard_timeout.as_millis())
     }
 
     fn ask_report(&mut self, id: ShardId, control: LinkId) {

@@ -53,7 +53,7 @@ pub(super) struct Shard {
     pub retry_at: Time,
     /// When to open a shared link again.
     pub shared_retry_at: Time,
-    /// When to ask how it is.
+    /// When to ask how it is; or, while the control link is being made, until when it may take.
     pub poll_at: Time,
     /// Its COMMAND has been read.
     pub commands_known: bool,
@@ -113,7 +113,7 @@ impl Shard {
     pub(super) fn next_timeout(&self, settings: &Settings) -> Option<Time> {
         let control = match self.control {
             None => Some(self.retry_at),
-            Some(_) => self.is_up().then_some(self.poll_at),
+            Some(_) => Some(self.poll_at),
         };
         // What waits on a link that is being made is that link's: it will come, or fail.
         let parked = self.parked_since.filter(|_| self.shared.is_none());
