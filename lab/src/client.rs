@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -426,6 +426,16 @@ impl Client {
         };
         self.set_read_timeout(self.patience);
         silent
+    }
+
+    /// Says that nothing more will be sent; replies can still be read.
+    #[track_caller]
+    pub fn end(&mut self) {
+        let ended = match self.reader.get_ref() {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+        self.settle(ended);
     }
 
     /// All that still comes, to the end of the connection.

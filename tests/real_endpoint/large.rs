@@ -275,3 +275,40 @@ fn large_replies_of_several_shards_at_once_are_all_right() {
         assert_eq!(client.call(&["STRLEN", &keys[0]]).int(), size as i64);
     }
 }
+
+#[test]
+fn a_shard_that_dies_in_the_middle_costs_the_request_and_no_connection() {
+    for server in servers::both() {
+        let database = Database::with(&server, 2, &["weir.failover-timeout 5000"]);
+        let key = key_on(0, 0);
+        let mut client = database.client();
+        assert_eq!(client.call(&["SET", &key, "before"]), ok());
+        let head = format!("*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${LARGE}\r\n", key.len());
+        let mut writer = client.split();
+        writer.write_all(head.as_bytes()).unwrap();
+        writer.write_all(&vec![b'x'; LARGE / 2]).unwrap();
+        database.shards.primary(0).kill9();
+        database.shards.primary(0).restart();
+        // The rest of it is no longer of any use, and must not be taken for requests.
+        writer.write_all(&vec![b'x'; LARGE - LARGE / 2]).unwrap();
+        writer.write_all(b"\r\nPING\r\n").unwrap();
+        let text = client.read().error_text().unwrap();
+        assert!(text.contains("not executed"), "{text}");
+        assert_eq!(client.read().text(), "PONG");
+        assert!(client.call(&["GET", &key]).is_nil(), "it restarted empty");
+
+        // In the middle of a reply: half a value can't be taken back, so this client is closed.
+        assert_eq!(call_large(&mut client, &["SET", &key], LARGE), ok());
+        let mut other = database.client();
+        other.send(&["GET", &key]);
+        assert!(!other.is_silent(Duration::from_secs(10)), "its reply has begun");
+        client.send(&["STRLEN", &key]);
+        database.shards.primary(0).kill9();
+        let torn = other.try_read();
+        assert!(torn.is_err(), "{torn:?}");
+        let text = client.read().error_text().unwrap();
+        assert!(text.contains("outcome is unknown"), "{text}");
+        database.shards.primary(0).restart();
+        assert_eq!(client.call(&["SET", &key, "after"]), ok());
+    }
+}

@@ -1,6 +1,6 @@
 //! What is no request, what is an odd one, and what isn't served.
 
-use lab::client::{Client, error};
+use lab::client::{Client, encode_into, error};
 use lab::process::Proc;
 use lab::servers;
 
@@ -82,6 +82,28 @@ fn a_request_may_come_in_any_pieces() {
                 ["OK", "va\r\nl", "va\r\nl"]
             );
         }
+    }
+}
+
+#[test]
+fn a_client_that_has_sent_its_last_byte_gets_its_replies() {
+    for server in servers::both() {
+        let stock = Proc::start(&server, &NO_LINES);
+        let database = Database::start(&server, 2);
+        let mut bytes = Vec::new();
+        for number in 0..1_000 {
+            encode_into(&mut bytes, &["SET", &format!("key:{number}"), "v"]);
+            encode_into(&mut bytes, &["MGET", "key:1", &format!("key:{number}"), "none"]);
+        }
+        // The begin of another request, which will never be one.
+        bytes.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
+        let [theirs, ours] = [stock.client(), database.client()].map(|mut client| {
+            client.send_raw(&bytes);
+            client.end();
+            client.read_to_end()
+        });
+        assert_eq!(escape(&ours), escape(&theirs));
+        assert!(ours.len() > 10_000);
     }
 }
 
