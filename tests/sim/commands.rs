@@ -201,12 +201,12 @@ impl World {
         }
         match name {
             "SET" => {
-                moved = self.write(node, &request[1], Effect::Set(request[2].clone()));
+                moved = self.write(node, wire, &request[1], Effect::Set(request[2].clone()));
                 reply.extend_from_slice(OK);
             }
             "MSET" => {
                 for pair in request[1..].chunks(2) {
-                    moved |= self.write(node, &pair[0], Effect::Set(pair[1].clone()));
+                    moved |= self.write(node, wire, &pair[0], Effect::Set(pair[1].clone()));
                 }
                 reply.extend_from_slice(OK);
             }
@@ -214,7 +214,7 @@ impl World {
                 let mut count = 0;
                 for key in keys {
                     if self.nodes[node].data.contains_key(key) {
-                        moved |= self.write(node, key, Effect::Del);
+                        moved |= self.write(node, wire, key, Effect::Del);
                         count += 1;
                     }
                 }
@@ -236,14 +236,14 @@ impl World {
                 let now = self.nodes[node].data.get(&request[1]);
                 let text = now.map(|now| String::from_utf8_lossy(now).into_owned());
                 let next = text.map_or(0, |text| text.parse::<i64>().expect("a counter")) + 1;
-                moved = self.write(node, &request[1], Effect::Set(next.to_string().into_bytes()));
+                moved = self.write(node, wire, &request[1], Effect::Set(next.to_string().into_bytes()));
                 resp::int(&mut reply, next);
             }
             "APPEND" => {
                 let mut value = self.nodes[node].data.get(&request[1]).cloned().unwrap_or_default();
                 value.extend_from_slice(&request[2]);
                 let len = value.len() as i64;
-                moved = self.write(node, &request[1], Effect::Set(value));
+                moved = self.write(node, wire, &request[1], Effect::Set(value));
                 resp::int(&mut reply, len);
             }
             _ => self.violation(format!("{name}: no client sends this, so why does Weir")),

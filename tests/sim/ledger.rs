@@ -16,6 +16,9 @@ pub struct Entry {
     pub shard: usize,
     pub key: Vec<u8>,
     pub effect: Effect,
+    /// It was executed when its connection was dead already: its client was, or will be, told that
+    /// its outcome is unknown, and no WAIT is about it.
+    pub ghost: bool,
     /// Since when the shard's primary is one that doesn't have it.
     pub lost_at: Option<u64>,
     /// Which replicas have it.
@@ -47,7 +50,14 @@ pub struct Ledger {
 const NOW_ON: u64 = u64::MAX;
 
 impl Ledger {
-    pub fn add(&mut self, shard: usize, owner: usize, key: &[u8], effect: Effect) -> EntryId {
+    pub fn add(
+        &mut self,
+        shard: usize,
+        owner: usize,
+        key: &[u8],
+        effect: Effect,
+        ghost: bool,
+    ) -> EntryId {
         let id = self.entries.len();
         if self.by_owner.len() <= owner {
             self.by_owner.resize_with(owner + 1, Vec::new);
@@ -57,6 +67,7 @@ impl Ledger {
             shard,
             key: key.to_vec(),
             effect,
+            ghost,
             lost_at: None,
             held: Vec::new(),
             synced: Vec::new(),

@@ -265,11 +265,12 @@ impl World {
     // ---------------------------------------------------------------- writes
 
     /// Executes one change of one key. Returns whether the offset moved.
-    pub fn write(&mut self, node: usize, key: &[u8], effect: Effect) -> bool {
+    pub fn write(&mut self, node: usize, wire: WireNo, key: &[u8], effect: Effect) -> bool {
         let shard = self.nodes[node].shard;
         let owner = super::client::owner_of(key);
         self.executed(&effect);
-        let entry = self.ledger.add(shard, owner, key, effect.clone());
+        let ghost = self.wires[wire].dead;
+        let entry = self.ledger.add(shard, owner, key, effect.clone(), ghost);
         self.line(|| format!("node {node} executes write {entry}: {}", brief(key, &effect)));
         let len = 30 + key.len() as u64;
         apply(&mut self.nodes[node].data, key, &effect);

@@ -367,7 +367,11 @@ impl World {
 
     pub fn entries_of(&self, client: usize, shard: usize, from: EntryId) -> Vec<EntryId> {
         let all = self.ledger.of(client).iter().copied();
-        all.filter(|&id| id >= from && self.ledger.entries[id].shard == shard).collect()
+        let fit = |&id: &EntryId| {
+            let entry = &self.ledger.entries[id];
+            id >= from && entry.shard == shard && !entry.ghost
+        };
+        all.filter(fit).collect()
     }
 
     // ---------------------------------------------------------------- small things
