@@ -413,7 +413,11 @@ impl World {
         let who = &mut self.clients[client];
         who.tried_to_write |= matches!(
             ask,
-            Ask::Set { .. } | Ask::MSet { .. } | Ask::Del { .. } | Ask::Incr { .. } | Ask::Append { .. }
+            Ask::Set { .. }
+                | Ask::MSet { .. }
+                | Ask::Del { .. }
+                | Ask::Incr { .. }
+                | Ask::Append { .. }
         );
         who.sent += 1;
         for (key, value) in written(&ask) {
@@ -518,10 +522,10 @@ fn encode(ask: &Ask) -> Vec<Vec<u8>> {
                 pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect();
             with("MSET", &flat)
         }
-        Ask::Incr { key } => with("INCR", &[key.clone()]),
+        Ask::Incr { key } => with("INCR", std::slice::from_ref(key)),
         Ask::Append { key, piece } => with("APPEND", &[key.clone(), piece.clone()]),
         Ask::Ping => words("PING"),
-        Ask::Echo(text) => with("ECHO", &[text.clone()]),
+        Ask::Echo(text) => with("ECHO", std::slice::from_ref(text)),
         Ask::Wait { replicas, timeout } => words(&format!("WAIT {replicas} {timeout}")),
         Ask::WaitAof { local, replicas, timeout } => {
             words(&format!("WAITAOF {local} {replicas} {timeout}"))

@@ -236,7 +236,8 @@ impl World {
                 let now = self.nodes[node].data.get(&request[1]);
                 let text = now.map(|now| String::from_utf8_lossy(now).into_owned());
                 let next = text.map_or(0, |text| text.parse::<i64>().expect("a counter")) + 1;
-                moved = self.write(node, wire, &request[1], Effect::Set(next.to_string().into_bytes()));
+                moved =
+                    self.write(node, wire, &request[1], Effect::Set(next.to_string().into_bytes()));
                 resp::int(&mut reply, next);
             }
             "APPEND" => {

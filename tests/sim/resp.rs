@@ -129,7 +129,7 @@ pub fn slot(key: &[u8]) -> u16 {
 /// The shard of a key where the slots are split evenly over `shards`, in order.
 pub fn shard_of(key: &[u8], shards: usize) -> usize {
     let slot = usize::from(slot(key));
-    let per_shard = 16_384 as f64 / shards as f64;
+    let per_shard = 16_384_f64 / shards as f64;
     // As `redis-cli --cluster create` does it: each boundary is rounded by itself.
     let ends = (1..=shards).map(|n| (n as f64 * per_shard - 1.0).round() as usize);
     ends.clone().position(|end| slot <= end).unwrap_or(shards - 1)

@@ -6,7 +6,7 @@ pub struct Rng(u64);
 
 impl Rng {
     pub fn new(seed: u64) -> Self {
-        let mut rng = Self(seed ^ 0x5eed_0f_3e1f);
+        let mut rng = Self(seed ^ 0x5eed_0f3e_1f00);
         rng.next();
         rng
     }
