@@ -157,12 +157,10 @@ impl World {
             assert_eq!(number(3), 0, "deadlines live in the proxy");
             Blocked::WaitAof { local: number(1), replicas: number(2) }
         };
-        if let Blocked::WaitAof { local: 1, .. } = blocked {
-            if self.nodes[node].aof.is_none() {
-                return b"-ERR WAITAOF cannot be used when numlocal is set but appendonly is \
-                    disabled.\r\n"
-                    .to_vec();
-            }
+        if matches!(blocked, Blocked::WaitAof { local: 1, .. }) && self.nodes[node].aof.is_none() {
+            return b"-ERR WAITAOF cannot be used when numlocal is set but appendonly is \
+                disabled.\r\n"
+                .to_vec();
         }
         let woff = self.nodes[node].conns[&wire].woff;
         let (local, replicas) = self.acknowledged(node, woff, blocked);

@@ -369,10 +369,8 @@ impl World {
         server.fsynced = upto;
         let from = server.log.partition_point(|item| item.end <= before);
         for item in &server.log[from..] {
-            if let What::Write(entry) = item.what {
-                if item.end <= upto {
-                    self.ledger.gains(entry, node, Having::OnDisk, self.now);
-                }
+            if let (What::Write(entry), true) = (item.what, item.end <= upto) {
+                self.ledger.gains(entry, node, Having::OnDisk, self.now);
             }
         }
     }
