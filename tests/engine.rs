@@ -1,0 +1,195 @@
+//! One engine, spoken to directly: what simulated worlds have found, said as short as can be.
+//!
+//! The test is the worker, the clients and the only shard at once: a link's bytes are answered by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir::command::CommandTable;
+use weir::engine::{Engine, Event, Output, Peer, Setup};
+use weir::ids::{LinkId, SessionId, Slab, Time, WorkerId};
+use weir::settings::Settings;
+use weir::shards::Upstream;
+use weir::stats::Stats;
+
+/// An engine with one shard and one client.
+struct Desk {
+    engine: Engine,
+    now: Time,
+    client: SessionId,
+    told: Vec<u8>,
+    /// Links that were asked for and don't stand yet.
+    asked: VecDeque<LinkId>,
+    /// Links that stand, in the order in which they were asked for.
+    links: Vec<LinkId>,
+    /// The client is to be closed, and whether after its output has left.
+    closing: Option<bool>,
+    run: u32,
+}
+
+impl Desk {
+    /// The control link stands, and a client is here.
+    fn new() -> Self {
+        let table = CommandTable::from_reply(include_bytes!("data/command-redis.resp")).unwrap();
+        let settings =
+            Settings { failover_timeout: Duration::from_millis(100), ..Settings::default() };
+        let setup = Setup {
+            worker: WorkerId(0),
+            workers: 1,
+            settings: Arc::new(settings),
+            table: Arc::new(table),
+            map: Arc::new(Upstream::parse("static://10.0.0.1:6379").unwrap().into_map()),
+            stats: Stats::new(1, 1),
+            wall: Duration::from_secs(1_700_000_000),
+            port: 6399,
+            process_id: 1,
+            run_id: Arc::from("0"),
+        };
+        let client = Slab::<SessionId, ()>::default().insert(());
+        let mut desk = Self {
+            engine: Engine::new(setup, Time::ZERO),
+            now: Time::ZERO,
+            client,
+            told: Vec::new(),
+            asked: VecDeque::new(),
+            links: Vec::new(),
+            closing: None,
+            run: 1,
+        };
+        desk.turn();
+        desk.open_next();
+        desk.greet(0);
+        let peer = Peer { address: "client".into(), local: "weir".into(), fd: 0 };
+        desk.tell(Event::Accepted { session: client, peer });
+        desk
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.engine.handle(event, self.now);
+        self.turn();
+    }
+
+    /// The end of a turn: all that the engine has to say to the client is taken.
+    fn turn(&mut self) {
+        self.engine.handle(Event::TurnEnd, self.now);
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Connect { link, .. } => self.asked.push_back(link),
+                Output::CloseLink { link } => self.links.retain(|other| *other != link),
+                Output::FlushSession { session } => {
+                    let bytes = self.engine.session_output(session).to_vec();
+                    self.told.extend_from_slice(&bytes);
+                    let bytes = bytes.len();
+                    self.engine.handle(Event::SessionWrote { session, bytes }, self.now);
+                }
+                Output::CloseSession { after_flush, .. } => self.closing = Some(after_flush),
+                _ => {}
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.tell(Event::Timer);
+    }
+
+    /// The oldest connection that was asked for stands.
+    fn open_next(&mut self) {
+        let link = self.asked.pop_front().unwrap();
+        self.links.push(link);
+        self.tell(Event::LinkOpened { link });
+    }
+
+    /// What the engine has written to a link, as text.
+    fn sent(&mut self, place: usize) -> String {
+        let link = self.links[place];
+        let bytes = self.engine.link_output(link).concat();
+        self.tell(Event::LinkWrote { link, bytes: bytes.len() });
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn reply(&mut self, place: usize, bytes: &[u8]) {
+        let link = self.links[place];
+        self.engine.link_space(link).unwrap()[..bytes.len()].copy_from_slice(bytes);
+        self.tell(Event::LinkRead { link, bytes: bytes.len() });
+    }
+
+    /// Answers a greeting: SETNAME, ID, INFO.
+    fn greet(&mut self, place: usize) {
+        self.sent(place);
+        let info = format!(
+            "run_id:run-{0}\r\nredis_version:8.0.6\r\nrole:master\r\nconnected_slaves:0\r\n\
+             master_replid:id-{0}\r\nmaster_replid2:0\r\nmaster_repl_offset:100\r\n\
+             second_repl_offset:-1\r\nrepl_backlog_active:1\r\naof_enabled:0\r\nloading:0\r\n\
+             cluster_enabled:0\r\n",
+            self.run
+        );
+        let reply = format!("+OK\r\n:7\r\n${}\r\n{info}\r\n", info.len());
+        self.reply(place, reply.as_bytes());
+    }
+
+    fn ask(&mut self, bytes: &[u8]) {
+        let session = self.client;
+        self.engine.session_space(session).unwrap()[..bytes.len()].copy_from_slice(bytes);
+        self.tell(Event::SessionRead { session, bytes: bytes.len() });
+    }
+
+    /// What the client was told since it was last asked.
+    fn told(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.told)).unwrap()
+    }
+}
+
+#[test]
+fn a_link_that_is_slow_to_greet_costs_no_turns() {
+    let mut desk = Desk::new();
+    desk.ask(b"SET a 1\r\n");
+    desk.open_next();
+    // Longer than failover-timeout, and the greeting is not answered.
+    for _ in 0..10 {
+        desk.pass(Duration::from_millis(50));
+        let due = desk.engine.next_timeout().unwrap();
+        assert!(due > desk.now, "a timer that is always due makes a worker spin");
+    }
+}
+
+#[test]
+fn a_client_that_sends_no_more_gets_the_replies_before_its_wait() {
+    let mut desk = Desk::new();
+    desk.ask(b"SET a 1\r\nWAIT 1 0\r\n");
+    desk.open_next();
+    desk.greet(1);
+    let session = desk.client;
+    desk.tell(Event::SessionEnded { session });
+    desk.sent(1);
+    desk.reply(1, b"+OK\r\n");
+    assert_eq!(desk.told(), "+OK\r\n");
+    assert_eq!(desk.closing, Some(true), "the output leaves first");
+}
+
+#[test]
+fn a_loss_that_is_told_to_nobody_is_told_again() {
+    let mut desk = Desk::new();
+    desk.ask(b"SET a 1\r\n");
+    desk.open_next();
+    desk.greet(1);
+    desk.sent(1);
+    desk.reply(1, b"+OK\r\n");
+    assert_eq!(desk.told(), "+OK\r\n");
+    // Another process answers at the shard's address: what was written may be lost.
+    desk.run = 2;
+    let link = desk.links[0];
+    let reason = "it closed the connection".to_owned();
+    desk.tell(Event::LinkFailed { link, reason });
+    desk.links.retain(|other| *other != link);
+    desk.pass(Duration::from_millis(1));
+    desk.open_next();
+    let control = desk.links.len() - 1;
+    desk.greet(control);
+    desk.ask(b"CLIENT REPLY OFF\r\nWAIT 0 0\r\nCLIENT REPLY ON\r\nWAIT 0 0\r\nPING\r\n");
+    let told = desk.told();
+    assert!(told.starts_with("+OK\r\n-UNBLOCKED shard 0 "), "{told}");
+}
