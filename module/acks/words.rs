@@ -204,9 +204,9 @@ pub enum Action {
     OpenTracker(TrackerId),
     /// Close it; nothing more will be heard of it.
     CloseTracker(TrackerId),
-    /// Send in one flush: the barrier, the question with timeout 0, then INFO. Then
-    /// `barrier_refused` if the barrier's reply is an error, and `round_replied` when the INFO is
-    /// here.
+    /// Send in this order: the barrier, the question with timeout 0, then INFO; the question may
+    /// wait for the barrier's reply. Then `barrier_refused` if that is an error, and
+    /// `round_replied` when the INFO is here.
     Ask {
         /// Where.
         tracker: TrackerId,

@@ -122,6 +122,8 @@ pub(super) enum TooMuch {
 /// The replies of one round, as they come.
 #[derive(Debug, Default)]
 pub(super) struct RoundReplies {
+    /// What is to be asked when the barrier has been answered.
+    pub held: Option<crate::acks::Need>,
     /// The count, or the shard's error.
     pub acked: Option<Result<crate::acks::Acked, crate::acks::ErrorText>>,
 }

@@ -24,7 +24,7 @@ use crate::session::SeatNumber;
 use crate::text;
 use crate::topology::Report;
 
-use super::link::{Own, Role, RoundReplies};
+use super::link::{Own, Role};
 use super::shard::Shard;
 use super::{Engine, Mode, Then};
 
@@ -254,7 +254,7 @@ impl Engine {
                 self.stats().shards[shard.index()].rounds.add(1);
                 if let Some(link) = self.tracker_link(shard, tracker) {
                     self.send_barrier(link, barrier);
-                    self.send_question(link, ask);
+                    self.ask(link, barrier, ask);
                 }
             }
             Action::AskAgain { tracker, ask } => {
@@ -288,6 +288,22 @@ impl Engine {
                     write::request(out, &[b"FUNCTION".as_slice(), b"RESTORE", NO_FUNCTIONS]);
                 });
             }
+        }
+    }
+
+    /// Asks behind a barrier: at once, but for a WAITAOF.
+    ///
+    /// A replica that reads the barrier and GETACK together tells what it had fsynced before them, and
+    /// would have to be asked again later (`acks`, re-asking). So the primary is asked when it has
+    /// answered the barrier, by when that is on its way to the replica alone.
+    fn ask(&mut self, link: LinkId, barrier: Barrier, ask: Need) {
+        match (barrier, ask) {
+            (Barrier::Spublish | Barrier::FunctionRestore, Need::WaitAof { .. }) => {
+                if let Some(link) = self.links.get_mut(link) {
+                    link.round.held = Some(ask);
+                }
+            }
+            (Barrier::None, _) | (_, Need::Wait { .. }) => self.send_question(link, ask),
         }
     }
 
@@ -329,12 +345,18 @@ impl Engine {
         };
         let value = Value::parse(reply).map(|(value, _)| value);
         match (own, value) {
-            (Own::Barrier, Some(Value::Error(text))) => {
-                self.shards[shard.index()].acks.barrier_refused(tracker, Arc::from(text), now);
+            (Own::Barrier, value) => {
+                let held = link.round.held.take();
+                if let Some(Value::Error(text)) = value {
+                    self.shards[shard.index()].acks.barrier_refused(tracker, Arc::from(text), now);
+                }
+                if let Some(ask) = held {
+                    self.send_question(id, ask);
+                }
             }
             (Own::Acked, Some(value)) => link.round.acked = read_count(&value),
             (Own::RoundReport, Some(Value::Bulk(info))) => {
-                let RoundReplies { acked } = std::mem::take(&mut link.round);
+                let acked = link.round.acked.take();
                 let report = match Report::parse(&info) {
                     Ok(report) => report,
                     Err(error) => {
