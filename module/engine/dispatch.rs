@@ -4,7 +4,7 @@ use crate::command::Merge;
 use crate::ids::{SessionId, ShardId};
 use crate::limits;
 use crate::resp::{Intake, Parser, Request, write};
-use crate::route::{self, Plan, Scratch};
+use crate::route::{self, Plan};
 use crate::session::SeatNumber;
 use crate::{merge, text};
 
@@ -26,48 +26,23 @@ impl Engine {
     /// Serves a complete request of `len` bytes.
     pub(super) fn dispatch(&mut self, id: SessionId, request: &Request<'_>, len: usize) {
         self.stats().commands_processed.add(1);
-        // The plan borrows from the scratch, which can't be borrowed from the engine meanwhile.
-        let mut scratch = std::mem::take(&mut self.scratch);
-        self.carry_out(id, request, len, &mut scratch);
-        self.scratch = scratch;
-    }
-
-    fn carry_out(
-        &mut self,
-        id: SessionId,
-        request: &Request<'_>,
-        len: usize,
-        scratch: &mut Scratch,
-    ) {
-        let router = std::sync::Arc::clone(&self.router);
-        let plan = router.plan(request, scratch);
+        let plan = self.router.plan(request, &mut self.scratch);
         if let (Some(session), Some(spec)) = (self.sessions.get_mut(id), plan.spec()) {
             session.last_command = Some(spec.id);
         }
+        // A plan borrows from the engine, which acts on what it has copied of it.
         match plan {
             Plan::One { shard, spec } => {
-                let mute = self.next_is_mute(id);
-                let Some(session) = self.sessions.get_mut(id) else {
-                    return;
-                };
-                let seat = session.seats.reserve(mute);
-                let token = Token::Reply { session: id, seat, writes: spec.may_write() };
-                self.send(shard, token, |out| out.extend_from_slice(&request.bytes[..len]));
-            }
-            Plan::Split { spec, parts, order, merge } => {
-                self.stats().commands_split.add(1);
-                let finish = Finish::Merge(merge, order.to_vec());
-                let Some(seat) = self.reserve_parts(id, parts.len(), finish) else {
-                    return;
-                };
                 let writes = spec.may_write();
-                for (part, (shard, args)) in (0u16..).zip(parts.iter()) {
-                    let token = Token::Part { session: id, seat, part, writes };
-                    self.send(shard, token, |out| route::write_part(out, request, args));
-                }
+                self.forward(id, &request.bytes[..len], shard, writes);
+            }
+            Plan::Split { spec, order, merge, .. } => {
+                let (writes, finish) = (spec.may_write(), Finish::Merge(merge, order.to_vec()));
+                self.share_out(id, request, writes, finish);
             }
             Plan::All { spec, merge } => {
-                self.fan_out(id, request, len, spec.may_write(), Finish::Merge(merge, Vec::new()));
+                let (writes, finish) = (spec.may_write(), Finish::Merge(merge, Vec::new()));
+                self.fan_out(id, request, len, writes, finish);
             }
             Plan::Scan { shard, cursor, .. } => {
                 let Some(seat) = self.reserve_parts(id, 1, Finish::Scan(shard)) else {
@@ -78,10 +53,37 @@ impl Engine {
             }
             Plan::Local { local, .. } => self.serve_local(id, local, request),
             Plan::Error(text) => {
+                let text = text.to_vec();
                 self.stats().error_replies.add(1);
-                self.answer(id, |out| write::error_bytes(out, text));
+                self.answer(id, |out| write::error_bytes(out, &text));
             }
         }
+    }
+
+    /// Sends a request to one shard as it is.
+    fn forward(&mut self, id: SessionId, request: &[u8], shard: ShardId, writes: bool) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let mute = session.reply.next_is_mute();
+        let seat = session.seats.reserve(mute);
+        let token = Token::Reply { session: id, seat, writes };
+        self.send(shard, token, |out| out.extend_from_slice(request));
+    }
+
+    /// Sends each shard its part of the request that was planned last.
+    fn share_out(&mut self, id: SessionId, request: &Request<'_>, writes: bool, finish: Finish) {
+        self.stats().commands_split.add(1);
+        // The parts are in the scratch, which can't be borrowed from the engine meanwhile.
+        let scratch = std::mem::take(&mut self.scratch);
+        let parts = scratch.parts();
+        if let Some(seat) = self.reserve_parts(id, parts.len(), finish) {
+            for (part, (shard, args)) in (0u16..).zip(parts.iter()) {
+                let token = Token::Part { session: id, seat, part, writes };
+                self.send(shard, token, |out| route::write_part(out, request, args));
+            }
+        }
+        self.scratch = scratch;
     }
 
     /// Sends a request to every shard as it is.
@@ -145,14 +147,14 @@ impl Engine {
                 link.silent_since = now;
             }
             link.pipeline.send(token, write);
+            if !std::mem::replace(&mut link.flushing, true) {
+                self.flushes.push(link_id);
+            }
             if link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
                 || link.pipeline.owed() > limits::LINK_OWED_HIGH
             {
                 link.holding.push(session);
                 self.hold_for_link(session);
-            }
-            if !link_is_flushing(&mut self.links, link_id) {
-                self.flushes.push(link_id);
             }
             return;
         }
@@ -213,11 +215,6 @@ impl Engine {
         }
         self.refuse_large(id, intake, parser, bound)
     }
-}
-
-/// Marks a link as one to be flushed; returns whether it was already.
-fn link_is_flushing(links: &mut super::link::Links, id: crate::ids::LinkId) -> bool {
-    links.get_mut(id).is_none_or(|link| std::mem::replace(&mut link.flushing, true))
 }
 
 /// The text of an error for a request that is too large to be held.

@@ -432,14 +432,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return true;
         };
-        match session.reply {
-            ReplyMode::On => false,
-            ReplyMode::Off => true,
-            ReplyMode::SkipNext => {
-                session.reply = ReplyMode::On;
-                true
-            }
-        }
+        session.reply.next_is_mute()
     }
 
     pub(super) fn reply_held_max(&self) -> usize {

@@ -34,6 +34,11 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// The parts of the request that was planned last, if it was to be split.
+    pub fn parts(&self) -> Parts<'_> {
+        Parts { list: &self.split.parts, indices: &self.split.indices }
+    }
+
     fn give_back(&mut self) {
         if self.keys.capacity() > limits::PLAN_ARGS_KEPT {
             self.keys = Vec::new();
@@ -184,8 +189,8 @@ impl Router {
             return Plan::One { shard: owner, spec };
         }
         split.share_out(shape, total, self.map.len());
-        let Split { parts, indices, order, .. } = &scratch.split;
-        Plan::Split { spec, parts: Parts { list: parts, indices }, order, merge }
+        let (parts, order) = (scratch.parts(), &scratch.split.order);
+        Plan::Split { spec, parts, order, merge }
     }
 
     fn checked<'a>(

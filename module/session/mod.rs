@@ -73,6 +73,17 @@ pub enum ReplyMode {
     SkipNext,
 }
 
+impl ReplyMode {
+    /// Whether the request that is served now gets no answer.
+    pub fn next_is_mute(&mut self) -> bool {
+        let mute = *self != Self::On;
+        if *self == Self::SkipNext {
+            *self = Self::On;
+        }
+        mute
+    }
+}
+
 /// What a client says of itself, and what is told of it by CLIENT LIST.
 #[derive(Debug, Default)]
 pub struct Profile {
