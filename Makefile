@@ -3,6 +3,8 @@
 # ARGS goes to the program that is run: make run ARGS=--once
 
 target := $(or $(CARGO_TARGET_DIR),target)
+# Not the newest libweir.so of cargo's: a pure test in release mode builds one without the host.
+module := $(abspath $(target)/weir.so)
 export SEED SEEDS ROUNDS
 
 .PHONY: help build run test sim bench spec-update record-command setup clean
@@ -17,10 +19,10 @@ build: ## builds the module: target/weir.so, for loadmodule
 	@tests/setup/servers.sh build-deps
 	cargo build --release
 	@install -m 755 $(target)/release/libweir.so $(target)/weir.so
-	@echo "loadmodule $(abspath $(target)/weir.so)"
+	@echo "loadmodule $(module)"
 
 run: setup build ## shows both flows on real servers; ARGS=--once ends instead of leaving them up
-	@cargo run --quiet --release -p weir-lab --bin run -- $(ARGS)
+	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin run -- $(ARGS)
 
 test: setup ## everything that must hold, on both flavors of real server
 	cargo fmt --all --check
@@ -32,7 +34,7 @@ sim: ## the simulation: SEED=n for one world, SEEDS=n for that many
 
 bench: setup build ## the same load on a primary, on nutcracker and on the endpoint; ROUNDS=n
 	@tests/setup/servers.sh bench
-	@cargo run --quiet --release -p weir-lab --bin bench -- $(ARGS)
+	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin bench -- $(ARGS)
 
 spec-update: ## writes the scenarios' expected output anew; look at the difference
 	UPDATE=1 cargo test --no-default-features --test '*_spec'
