@@ -6,10 +6,10 @@
 //!                    one turn                                  one turn
 //! ```
 //!
-//! A turn is a worker's: all clients are read, then each link is written once; all links are read, then
-//! each client is written once. What is printed is the best of many turns, since whatever else the
-//! machine does can only add to it. `cargo bench --no-default-features --bench engine` runs it; under
-//! `valgrind --tool=callgrind` it tells which function the instructions are in.
+//! A turn is a worker's: all clients are read, then each link is written once; all links are read,
+//! then each client is written once. What is printed is the best of many turns, since whatever else
+//! the machine does can only add to it. `cargo bench --no-default-features --bench engine` runs it;
+//! under `valgrind --tool=callgrind` it tells which function the instructions are in.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says so")]
 

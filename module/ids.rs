@@ -1,7 +1,7 @@
 //! Names for things that come and go, and for time.
 //!
-//! An id is an index and a tag. The tag changes each time the index is used again, so an event for a
-//! session or a link that has died since finds nobody: late events are dropped by construction.
+//! An id is an index and a tag. The tag changes each time the index is used again, so an event for
+//! a session or a link that has died since finds nobody: late events are dropped by construction.
 
 use std::fmt;
 use std::ops::{Add, Sub};

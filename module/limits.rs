@@ -138,8 +138,8 @@ const _: () = assert!(ACK_BOUNDS_MAX >= 4, "thinning halves the older half");
 
 // ------------------------------------------------------------------------------------ os, worker
 
-/// Descriptor numbers that the table of `os/fds.rs` can hold. A descriptor beyond is refused as if the
-/// process had no more. 2^20 is what the kernel allows a process by default (`fs.nr_open`).
+/// Descriptor numbers that the table of `os/fds.rs` can hold. A descriptor beyond is refused as if
+/// the process had no more. 2^20 is what the kernel allows a process by default (`fs.nr_open`).
 pub const DESCRIPTOR_NUMBERS_MAX: usize = 1 << 20;
 
 const _: () = assert!(DESCRIPTOR_NUMBERS_MAX.is_power_of_two(), "the table is made of words");
@@ -178,8 +178,8 @@ pub const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// without.
 pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
 
-/// How long a worker may take to stop. It needs a turn, so a second would be plenty; beyond this the
-/// thread is taken for lost, and is named to whoever wanted it to stop.
+/// How long a worker may take to stop. It needs a turn, so a second would be plenty; beyond this
+/// the thread is taken for lost, and is named to whoever wanted it to stop.
 pub const STOP_MAX: Duration = Duration::from_secs(5);
 
 // ------------------------------------------------------------------------------------ engine
@@ -190,8 +190,9 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// Ids in one CLIENT KILL: more than anybody types, few enough to be looked through per session.
 pub const CLIENT_FILTER_IDS_MAX: usize = 1024;
 
-/// How long after a failure a link to a shard is opened again: soon enough for a shard that restarts
-/// to be back in service at once, seldom enough for a shard that refuses us to cost no CPU.
+/// How long after a failure a link to a shard is opened again: soon enough for a shard that
+/// restarts to be back in service at once, seldom enough for a shard that refuses us to cost no
+/// CPU.
 pub const LINK_RETRY: Duration = Duration::from_millis(100);
 
 /// Links for large requests that are kept open, for each shard, while nobody uses them.
@@ -204,14 +205,15 @@ pub const UPLOAD_BYTES_MIN: usize = 1024 * 1024;
 /// Bytes of a large request that wait for its shard before its client is no longer read.
 pub const UPLOAD_BACKLOG_HIGH: usize = 1024 * 1024;
 
-/// Bytes of the reply to one of Weir's own questions to a shard. The largest is that of COMMAND: 300
-/// KB, more with many modules. Beyond it the link is closed, and opened again.
+/// Bytes of the reply to one of Weir's own questions to a shard. The largest is that of COMMAND:
+/// 300 KB, more with many modules. Beyond it the link is closed, and opened again.
 pub const OWN_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 // ------------------------------------------------------------------------------------ routing
 
-/// Shards of one database. Redis's own advice ends at 1000 nodes of a cluster; beyond this number the
-/// upstream is refused. It bounds the parts of a split request, and keeps part numbers in 16 bits.
+/// Shards of one database. Redis's own advice ends at 1000 nodes of a cluster; beyond this number
+/// the upstream is refused. It bounds the parts of a split request, and keeps part numbers in 16
+/// bits.
 pub const SHARDS_MAX: usize = 1024;
 
 const _: () = assert!(SHARDS_MAX < u16::MAX as usize);

@@ -1,6 +1,7 @@
 //! One engine, spoken to directly: what simulated worlds have found, said as short as can be.
 //!
-//! The test is the worker, the clients and the only shard at once: a link's bytes are answered by hand.
+//! The test is the worker, the clients and the only shard at once: a link's bytes are answered by
+//! hand.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 

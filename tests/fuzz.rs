@@ -1,6 +1,6 @@
 //! Bytes that no well-behaved client or shard would send: the engine must survive all of them, and
-//! close what it can't follow. Seeded, so a failure can be run again: `FUZZ_SEED=n`; `FUZZ_WORLDS=n`
-//! tries that many.
+//! close what it can't follow. Seeded, so a failure can be run again: `FUZZ_SEED=n`;
+//! `FUZZ_WORLDS=n` tries that many.
 
 use std::collections::HashMap;
 use std::sync::Arc;

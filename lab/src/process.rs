@@ -1,9 +1,9 @@
 //! One server: its folder, port, log, life and death.
 //!
-//! A server gets a folder of its own, with its configuration, its log and its data in it, and a port
-//! that stays the same however often it is killed and started again, since that is what its
-//! replicas and Weir know of it. What it prints before it can log, and what a module prints when
-//! it dies, goes to the log as well.
+//! A server gets a folder of its own, with its configuration, its log and its data in it, and a
+//! port that stays the same however often it is killed and started again, since that is what its
+//! replicas and Weir know of it. What it prints before it can log, and what a module prints when it
+//! dies, goes to the log as well.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
 //! What the kernel says about a process: memory, threads, descriptors, time.
 //!
-//! All by process id, so that they serve for a server, for nutcracker, and for ourselves. Each panics
-//! if there is no such process.
+//! All by process id, so that they serve for a server, for nutcracker, and for ourselves. Each
+//! panics if there is no such process.
 
 use std::fs;
 use std::path::PathBuf;

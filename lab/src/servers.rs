@@ -84,8 +84,8 @@ pub fn both() -> [Server; 2] {
 /// The module that belongs to the running program: `WEIR_MODULE`, or the `libweir.so` of the same
 /// build.
 ///
-/// Cargo builds it as `deps/libweir.so`, and only puts a link beside `deps/` when the library itself
-/// was asked for. A test's own build is thus the newer of the two.
+/// Cargo builds it as `deps/libweir.so`, and only puts a link beside `deps/` when the library
+/// itself was asked for. A test's own build is thus the newer of the two.
 ///
 /// # Panics
 /// If there is none.

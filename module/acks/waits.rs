@@ -11,10 +11,10 @@
 //! nothing about the fsync of another). A loss or an error of any shard is the answer at once.
 //!
 //! While one shard's replicas are slow, another that answered long ago may fail over, and lose what
-//! it counted. So a count that is no longer fresh when the last one comes in is confirmed first. Once
-//! all of these are confirmed, all counts were true together, at the time when the last had come in:
-//! how long the confirmations took is of no account, or shards that are far away would be asked by
-//! turns for ever.
+//! it counted. So a count that is no longer fresh when the last one comes in is confirmed first.
+//! Once all of these are confirmed, all counts were true together, at the time when the last had
+//! come in: how long the confirmations took is of no account, or shards that are far away would be
+//! asked by turns for ever.
 
 use super::words::{Acked, Answer, Counted, Denied, Mark, Need, WaitNumber};
 use crate::ids::{Mirror, SessionId, ShardId, Time};

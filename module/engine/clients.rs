@@ -1,7 +1,7 @@
 //! CLIENT: about this connection, and about all of the endpoint's, whichever worker has them.
 //!
-//! LIST, KILL and UNBLOCK are asked of every worker by mail, this one included; the client's seat is
-//! filled when all have answered.
+//! LIST, KILL and UNBLOCK are asked of every worker by mail, this one included; the client's seat
+//! is filled when all have answered.
 
 use std::fmt::Write as _;
 

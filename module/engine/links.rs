@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Every link says INFO as the last word of its greeting, so each is known to stand in one history
-//! of its primary. Whoever sees another history first, closes all other links of the shard: no reply
-//! of one history can be taken for one of the next.
+//! of its primary. Whoever sees another history first, closes all other links of the shard: no
+//! reply of one history can be taken for one of the next.
 
 use std::sync::Arc;
 
@@ -118,8 +118,8 @@ impl Engine {
                 self.reject_link(id, &why);
             }
             (Own::Id, Some((Value::Int(number), _))) => link.client_id = Some(number),
-            // A user that may not say CLIENT can do without; a shard that has no room for us says so
-            // in reply to whatever comes first, and closes.
+            // A user that may not say CLIENT can do without; a shard that has no room for us says
+            // so in reply to whatever comes first, and closes.
             (Own::Named | Own::Id, Some((Value::Error(text), _))) => {
                 link.refusal = Some(String::from_utf8_lossy(&text).into_owned());
             }
@@ -362,8 +362,9 @@ impl Engine {
             }
             Change::NotPrimary => {
                 if shard.history.take().is_some() {
-                    // Nobody acknowledges the writes of a history that has no primary: who waits for
-                    // them is told at once, as a stock server tells who waits when it is demoted.
+                    // Nobody acknowledges the writes of a history that has no primary: who waits
+                    // for them is told at once, as a stock server tells who waits when it is
+                    // demoted.
                     self.new_generation(id, Proof::Nothing, via);
                 }
                 self.close_links(id, None, "it is a replica, not a primary");

@@ -1,7 +1,7 @@
 //! What the endpoint answers itself: commands about the connection, not about data.
 //!
-//! Texts and their order are those of a stock server (redis `server.c`, `networking.c`); the command
-//! table has checked names and numbers of arguments already.
+//! Texts and their order are those of a stock server (redis `server.c`, `networking.c`); the
+//! command table has checked names and numbers of arguments already.
 
 use crate::ids::SessionId;
 use crate::resp::{Request, parse_int, write};

@@ -111,8 +111,8 @@ impl Engine {
         }
     }
 
-    /// Whether the next piece of a reply on a link may be handed out. If there is no room for it, the
-    /// link is not read on until there is.
+    /// Whether the next piece of a reply on a link may be handed out. If there is no room for it,
+    /// the link is not read on until there is.
     fn may_read_on(&mut self, id: LinkId) -> bool {
         let held_max = self.reply_held_max();
         let Some(link) = self.links.get_mut(id) else {
@@ -241,7 +241,8 @@ impl Engine {
         }
     }
 
-    /// How long ago the link began to owe us something without a byte since; none if it owes nothing.
+    /// How long ago the link began to owe us something without a byte since; none if it owes
+    /// nothing.
     pub(super) fn silence(&self, id: LinkId) -> Option<Time> {
         let link = self.links.get(id)?;
         (link.pipeline.owed() > 0).then_some(link.silent_since)

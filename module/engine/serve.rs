@@ -348,9 +348,9 @@ impl Engine {
         self.end_stalls();
     }
 
-    /// Nobody is held up by another client's replies for longer than `client-stall-timeout`: a client
-    /// that takes nothing of a large reply is closed; replies that wait for earlier ones are no
-    /// longer waited with.
+    /// Nobody is held up by another client's replies for longer than `client-stall-timeout`: a
+    /// client that takes nothing of a large reply is closed; replies that wait for earlier ones are
+    /// no longer waited with.
     fn end_stalls(&mut self) {
         let patience = self.settings.client_stall_timeout;
         let mut stalled = Vec::new();

@@ -5,10 +5,10 @@
 //!                                 (where does the request end?)
 //! ```
 //!
-//! A value of half a gigabyte is never held: its bytes go on as they come, on a link of the client's
-//! own, so that a client that stops in the middle holds up nobody. The link is used only when nothing
-//! of the client's is outstanding, and the client is served on only when the reply is here: its
-//! requests can't overtake each other.
+//! A value of half a gigabyte is never held: its bytes go on as they come, on a link of the
+//! client's own, so that a client that stops in the middle holds up nobody. The link is used only
+//! when nothing of the client's is outstanding, and the client is served on only when the reply is
+//! here: its requests can't overtake each other.
 
 use crate::ids::{LinkId, SessionId, ShardId};
 use crate::limits;
@@ -63,8 +63,8 @@ impl Engine {
         self.touch(id);
     }
 
-    /// Whether a large request is to wait for its shard to come back, as smaller ones do. The session
-    /// is looked at again when it does, or when that has taken too long.
+    /// Whether a large request is to wait for its shard to come back, as smaller ones do. The
+    /// session is looked at again when it does, or when that has taken too long.
     pub(super) fn upload_waits(&mut self, id: SessionId, shard: ShardId) -> bool {
         let shard = &mut self.shards[shard.index()];
         let waits = !shard.is_up() && self.now < shard.patience(&self.settings);
@@ -156,7 +156,8 @@ impl Engine {
         followed > 0 && !ended
     }
 
-    /// The client is gone, or has broken off: so must be the link that has the begin of its request.
+    /// The client is gone, or has broken off: so must be the link that has the begin of its
+    /// request.
     pub(super) fn abandon_upload(&mut self, upload: Upload) {
         if let Some(link) = upload.link {
             self.close_pinned(link);
@@ -176,7 +177,8 @@ impl Engine {
         };
         let shard = link.shard;
         if self.uploader(id).is_some() {
-            // The shard has answered before it had the whole request: it can't be spoken to any more.
+            // The shard has answered before it had the whole request: it can't be spoken to any
+            // more.
             self.pinned_failed(id);
             self.close_pinned(id);
         } else if self.shards[shard.index()].idle_pinned.len() < limits::PINNED_IDLE_MAX {
@@ -186,8 +188,8 @@ impl Engine {
         }
     }
 
-    /// A pinned link has died; the reply of its request was filled in already. What is still to come
-    /// of the request is dropped.
+    /// A pinned link has died; the reply of its request was filled in already. What is still to
+    /// come of the request is dropped.
     pub(super) fn pinned_failed(&mut self, id: LinkId) {
         let Some(orphan) = self.uploader(id) else {
             return;
@@ -203,8 +205,11 @@ impl Engine {
 
     /// The session that is forwarding its request on this link.
     fn uploader(&self, id: LinkId) -> Option<SessionId> {
+        let on_it = |mode: &Mode| match mode {
+            Mode::Uploading(upload) => upload.link == Some(id),
+            _ => false,
+        };
         let mut sessions = self.sessions.iter();
-        let on_it = |session: &super::Session| matches!(&session.mode, Mode::Uploading(upload) if upload.link == Some(id));
-        sessions.find(|(_, session)| on_it(session)).map(|(session, _)| session)
+        sessions.find(|(_, session)| on_it(&session.mode)).map(|(session, _)| session)
     }
 }

@@ -32,8 +32,8 @@ use super::{Engine, Mode, Then};
 const CHANNEL: &str = "__weir:barrier";
 
 /// `FUNCTION RESTORE` of a library dump without a library: RDB version 10 and its CRC64. It changes
-/// nothing and is replicated. Source: redis `functions.c`, `functionRestoreCommand`; servers from 7.0
-/// on take version 10.
+/// nothing and is replicated. Source: redis `functions.c`, `functionRestoreCommand`; servers from
+/// 7.0 on take version 10.
 const NO_FUNCTIONS: &[u8] = &[0x0a, 0x00, 0x5d, 0x9b, 0x5c, 0x40, 0x0f, 0x7f, 0xa2, 0xda];
 
 /// What a session has asked to wait for.
@@ -62,8 +62,8 @@ struct Open {
 }
 
 impl Engine {
-    /// `WAIT numreplicas timeout` or `WAITAOF numlocal numreplicas timeout`: errors and their order as
-    /// stock. Source: redis `replication.c`, `waitCommand`, `waitaofCommand`.
+    /// `WAIT numreplicas timeout` or `WAITAOF numlocal numreplicas timeout`: errors and their order
+    /// as stock. Source: redis `replication.c`, `waitCommand`, `waitaofCommand`.
     pub(super) fn wait(&mut self, id: SessionId, aof: bool, request: &Request<'_>) {
         let (need, timeout) = match parse_wait(aof, request, self.wall_micros() / 1000) {
             Ok(wait) => wait,
@@ -144,8 +144,8 @@ impl Engine {
         true
     }
 
-    /// Tells of a shard that has lost its history. The session has forgotten that loss, because it is
-    /// told now; unless it doesn't want the reply: then it is to be told another time.
+    /// Tells of a shard that has lost its history. The session has forgotten that loss, because it
+    /// is told now; unless it doesn't want the reply: then it is to be told another time.
     fn end_lost_wait(&mut self, id: SessionId, wait: Wait, lost: ShardId) {
         self.stats().waits_lost.add(1);
         if let (true, Some(session)) = (wait.mute, self.sessions.get_mut(id)) {
@@ -293,9 +293,9 @@ impl Engine {
 
     /// Asks behind a barrier: at once, but for a WAITAOF.
     ///
-    /// A replica that reads the barrier and GETACK together tells what it had fsynced before them, and
-    /// would have to be asked again later (`acks`, re-asking). So the primary is asked when it has
-    /// answered the barrier, by when that is on its way to the replica alone.
+    /// A replica that reads the barrier and GETACK together tells what it had fsynced before them,
+    /// and would have to be asked again later (`acks`, re-asking). So the primary is asked when it
+    /// has answered the barrier, by when that is on its way to the replica alone.
     fn ask(&mut self, link: LinkId, barrier: Barrier, ask: Need) {
         match (barrier, ask) {
             (Barrier::Spublish | Barrier::FunctionRestore, Need::WaitAof { .. }) => {

@@ -1,10 +1,11 @@
 //! Which descriptors are ready.
 //!
 //! **Level-triggered**, but for bells. A connection that has more to read than one turn gives it is
-//! simply reported again, so fairness needs no list of the half-read; a reader that stops at a short
-//! read, and doesn't ask once more to hear that there is nothing, misses nothing. The price of level is
-//! one `epoll_ctl` when interest changes (a peer that doesn't take our bytes, a client held back), which
-//! is the rare case. Edge-triggered would save that and cost an extra `read` per connection and turn.
+//! simply reported again, so fairness needs no list of the half-read; a reader that stops at a
+//! short read, and doesn't ask once more to hear that there is nothing, misses nothing. The price
+//! of level is one `epoll_ctl` when interest changes (a peer that doesn't take our bytes, a client
+//! held back), which is the rare case. Edge-triggered would save that and cost an extra `read` per
+//! connection and turn.
 //!
 //! Timeouts are kept to the microsecond with `epoll_pwait2` (Linux 5.11); where the kernel or a
 //! sandbox doesn't have it, they are rounded up to the millisecond, never down: a timer that fires
@@ -120,8 +121,8 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, fd, interest, token)
     }
 
-    /// Stops watching. To be called before a descriptor is closed: if a forked child holds a copy, the
-    /// kernel would go on reporting it to us.
+    /// Stops watching. To be called before a descriptor is closed: if a forked child holds a copy,
+    /// the kernel would go on reporting it to us.
     pub fn remove(&self, fd: &Fd) {
         // It fails only for a descriptor that isn't watched, which is what was wanted.
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, Interest::NONE, 0);
@@ -140,8 +141,8 @@ impl Epoll {
         Ok(())
     }
 
-    /// Sleeps until something is ready or `timeout` is over (`None`: for ever), and puts what is ready
-    /// in `events`. A signal ends the sleep early, with no events.
+    /// Sleeps until something is ready or `timeout` is over (`None`: for ever), and puts what is
+    /// ready in `events`. A signal ends the sleep early, with no events.
     ///
     /// # Errors
     /// None that a correct program sees; they would mean a broken descriptor.
@@ -162,7 +163,8 @@ impl Epoll {
         };
         match ready {
             Ok(ready) => {
-                // SAFETY: the kernel has written this many events, at most the capacity it was given.
+                // SAFETY: the kernel has written this many events, at most the capacity it was
+                // given.
                 unsafe { events.buffer.set_len(ready) };
                 Ok(())
             }
@@ -176,9 +178,9 @@ impl Epoll {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
         });
-        // By number and not by name: the name came to glibc years after the call came to the kernel.
-        // SAFETY: the buffer has room for the number of events given, and the time is either null or
-        // lives until the call is over; a null mask changes no signals.
+        // By number and not by name: the name came to glibc years after the call came to the
+        // kernel. SAFETY: the buffer has room for the number of events given, and the time is
+        // either null or lives until the call is over; a null mask changes no signals.
         super::checked_size(unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,

@@ -6,9 +6,9 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use super::fds::{Fd, FdSpace};
 use super::{checked, retried};
 
-/// An eventfd. Watch it with [`super::epoll::Interest::EDGE_READ`] and never read it: each ring is an
-/// edge of its own, so the sleeper needs no system call to silence the bell. The counter behind it
-/// would be full after 2^64 rings.
+/// An eventfd. Watch it with [`super::epoll::Interest::EDGE_READ`] and never read it: each ring is
+/// an edge of its own, so the sleeper needs no system call to silence the bell. The counter behind
+/// it would be full after 2^64 rings.
 #[derive(Debug)]
 pub struct Bell {
     fd: Fd,

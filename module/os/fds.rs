@@ -7,27 +7,29 @@
 //! ```
 //!
 //! **Why up there.** The host's event loop has room for `maxclients + 128` descriptor numbers. The
-//! kernel hands out the lowest free number, so if ours lay below, a client of the host could be given a
-//! number that doesn't fit, and would hang without a word. So every descriptor of ours is moved to
-//! `base` or above as soon as it exists ([`FdSpace::lift`]).
+//! kernel hands out the lowest free number, so if ours lay below, a client of the host could be
+//! given a number that doesn't fit, and would hang without a word. So every descriptor of ours is
+//! moved to `base` or above as soon as it exists ([`FdSpace::lift`]).
 //!
 //! **Why a table.** BGSAVE and its kin fork. The child would keep our listening sockets and
-//! connections open for as long as it lives: a port that stays taken after the parent has crashed, and
-//! peers that never see the end of a connection. Close-on-exec doesn't help, for nobody calls exec. So
-//! each descriptor has a bit in a table that never moves, and a handler that `pthread_atfork` calls in
-//! the child closes them. In a child of a process with threads only async-signal-safe calls are
-//! allowed; the handler reads atomics and calls `close`, nothing else.
+//! connections open for as long as it lives: a port that stays taken after the parent has crashed,
+//! and peers that never see the end of a connection. Close-on-exec doesn't help, for nobody calls
+//! exec. So each descriptor has a bit in a table that never moves, and a handler that
+//! `pthread_atfork` calls in the child closes them. In a child of a process with threads only
+//! async-signal-safe calls are allowed; the handler reads atomics and calls `close`, nothing else.
 //!
-//! **What may still slip through.** A fork between the moment when the kernel makes a descriptor and
-//! the moment when its bit is set leaves the child a copy. Listeners are made long before anybody
-//! forks; for a connection it means only that the child holds it too, and since a connection is shut
-//! down before it is closed (`socket.rs`), its peer sees the end at the right time all the same.
+//! **What may still slip through.** A fork between the moment when the kernel makes a descriptor
+//! and the moment when its bit is set leaves the child a copy. Listeners are made long before
+//! anybody forks; for a connection it means only that the child holds it too, and since a
+//! connection is shut down before it is closed (`socket.rs`), its peer sees the end at the right
+//! time all the same.
 //!
 //! **Unloading.** The handler is registered once per loaded copy of this library, whose statics say
 //! so. If the library is really unmapped, glibc removes the handler with it: `pthread_atfork` is
 //! linked into each library, and registers under that library's `__dso_handle`, whose handlers
 //! `dlclose` drops. If it stays mapped (the destructors of Rust's thread-locals pin it) and is
-//! "loaded" again, the statics still say that the handler is there. Both ways it is there exactly once.
+//! "loaded" again, the statics still say that the handler is there. Both ways it is there exactly
+//! once.
 
 use std::fmt;
 use std::io;
@@ -54,8 +56,8 @@ pub struct FdSpace {
 }
 
 impl FdSpace {
-    /// Claims the numbers from `base` up, and makes sure that forked children will close what is put
-    /// there.
+    /// Claims the numbers from `base` up, and makes sure that forked children will close what is
+    /// put there.
     ///
     /// # Errors
     /// When `base` is negative or beyond the table, or the handler can't be registered (out of
@@ -93,7 +95,8 @@ impl FdSpace {
         Err(io::Error::from_raw_os_error(libc::EMFILE))
     }
 
-    /// Makes sure that `count` descriptors fit above the base, raising the process's limit if it may.
+    /// Makes sure that `count` descriptors fit above the base, raising the process's limit if it
+    /// may.
     ///
     /// # Errors
     /// When the limit is too low and can't be raised; the text says which limit is needed.
@@ -178,7 +181,8 @@ fn register_handler() -> io::Result<()> {
     if HANDLER.swap(true, Ordering::AcqRel) {
         return Ok(());
     }
-    // SAFETY: the handler is a function of this library, and glibc forgets it when the library goes.
+    // SAFETY: the handler is a function of this library, and glibc forgets it when the library
+    // goes.
     let returned = unsafe { libc::pthread_atfork(None, None, Some(close_ours_in_child)) };
     if returned == 0 {
         return Ok(());
@@ -203,8 +207,8 @@ unsafe extern "C" fn close_ours_in_child() {
 
 fn open_files_limit() -> libc::rlimit {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a whole rlimit. The call can't fail for a known resource; if it did,
-    // the limit would read as zero, which is the safe side.
+    // SAFETY: the pointer is to a whole rlimit. The call can't fail for a known resource; if it
+    // did, the limit would read as zero, which is the safe side.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     limit
 }

@@ -11,8 +11,8 @@
 //!
 //! Everything here is a thin, safe wrapper of one system call or two, without policy: who is read
 //! when, for how long, and what a failure means is decided in `worker/`. All `unsafe` outside
-//! `host/` is in this folder. A port to another interface of the kernel (io_uring) rewrites this room
-//! and `worker/`, and nothing above them.
+//! `host/` is in this folder. A port to another interface of the kernel (io_uring) rewrites this
+//! room and `worker/`, and nothing above them.
 
 pub mod address;
 pub mod clock;

@@ -20,8 +20,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `address` and listens. `backlog` is how many clients may wait to be accepted (the kernel
-    /// may cut it to `net.core.somaxconn`).
+    /// Binds `address` and listens. `backlog` is how many clients may wait to be accepted (the
+    /// kernel may cut it to `net.core.somaxconn`).
     ///
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`, or no more descriptors.
@@ -178,8 +178,8 @@ impl Stream {
         set_option(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
     }
 
-    /// Has the kernel ask a silent peer after `idle` whether it is still there, and end the connection
-    /// after about twice that time without an answer. Zero leaves it off.
+    /// Has the kernel ask a silent peer after `idle` whether it is still there, and end the
+    /// connection after about twice that time without an answer. Zero leaves it off.
     ///
     /// # Errors
     /// When the stream isn't TCP.

@@ -1,7 +1,7 @@
 //! Threads that behave well inside somebody else's process.
 //!
-//! A thread of ours has a name that `top -H` and a crash report show, takes none of the signals that
-//! are meant for the host, and sleeps to the microsecond.
+//! A thread of ours has a name that `top -H` and a crash report show, takes none of the signals
+//! that are meant for the host, and sleeps to the microsecond.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,8 +9,8 @@ use std::ptr;
 use std::thread::{Builder, JoinHandle};
 
 /// What a thread of ours still takes: its own faults, and the signal by which a Redis host asks all
-/// its threads for their stack (source: redis `threads_mngr.c`). All others, SIGTERM and SIGINT among
-/// them, go to the host's threads.
+/// its threads for their stack (source: redis `threads_mngr.c`). All others, SIGTERM and SIGINT
+/// among them, go to the host's threads.
 const TAKEN: [libc::c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGUSR2];
 
@@ -57,14 +57,15 @@ fn restore_signals(before: &libc::sigset_t) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
 }
 
-/// By default the kernel adds up to 50 us to a sleep, to save power; our shortest timers are 500 us.
+/// By default the kernel adds up to 50 us to a sleep, to save power; our shortest timers are 500
+/// us.
 fn sharpen_timers() {
     // SAFETY: the call touches no memory. If it fails, timers are a little late.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1000 as libc::c_ulong) };
 }
 
-/// Makes sure that the code of this library stays in memory until the process ends, because a thread
-/// that runs it couldn't be stopped.
+/// Makes sure that the code of this library stays in memory until the process ends, because a
+/// thread that runs it couldn't be stopped.
 pub fn pin_code() {
     let mut info = MaybeUninit::<libc::Dl_info>::uninit();
     // SAFETY: the address is of a function of this library, and `info` is where the answer goes; it

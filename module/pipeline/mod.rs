@@ -139,8 +139,8 @@ impl<T: Copy> Pipeline<T> {
 
     // ---------------------------------------------------------------- commands
 
-    /// The connection stands: sends the greeting that `write` makes. Its replies come first, one for
-    /// each token that `write` returns.
+    /// The connection stands: sends the greeting that `write` makes. Its replies come first, one
+    /// for each token that `write` returns.
     pub fn opened<I: IntoIterator<Item = T>>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> I) {
         debug_assert_eq!(self.phase, Phase::Connecting);
         self.phase = Phase::Greeting;

@@ -1,9 +1,10 @@
 //! Requests of clients: multibulk and inline.
 //!
 //! The parser keeps its place between calls, so a request that arrives in a thousand pieces is read
-//! once. It accepts nothing that a stock server would read differently, and says no in the same words
-//! (redis `networking.c`, `processMultibulkBuffer` and `processInlineBuffer`), with one exception: the
-//! two bytes behind a bulk must be a line end, where a stock server skips them unseen.
+//! once. It accepts nothing that a stock server would read differently, and says no in the same
+//! words (redis `networking.c`, `processMultibulkBuffer` and `processInlineBuffer`), with one
+//! exception: the two bytes behind a bulk must be a line end, where a stock server skips them
+//! unseen.
 
 use std::ops::Range;
 

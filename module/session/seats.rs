@@ -90,8 +90,8 @@ impl<F> Seats<F> {
         seat == self.front
     }
 
-    /// Whether the client has seen the begin of a reply and not its end: if the rest can't come, the
-    /// connection is beyond help.
+    /// Whether the client has seen the begin of a reply and not its end: if the rest can't come,
+    /// the connection is beyond help.
     pub fn is_torn(&self, seat: SeatNumber) -> bool {
         seat == self.front && self.front_begun
     }
@@ -113,8 +113,8 @@ impl<F> Seats<F> {
         self.front + self.row.len() as u64 - 1
     }
 
-    /// Bytes of a seat's reply have come; `last` if they end it. What may leave is appended to `out`.
-    /// A seat that has left already, or never was, is passed over.
+    /// Bytes of a seat's reply have come; `last` if they end it. What may leave is appended to
+    /// `out`. A seat that has left already, or never was, is passed over.
     pub fn fill(
         &mut self,
         number: SeatNumber,

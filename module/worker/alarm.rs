@@ -1,7 +1,8 @@
 //! The worker's own deadlines. The engine keeps its own.
 //!
 //! There are few, and most never matter because what they guard against didn't happen. So an alarm
-//! isn't taken back: it goes off at its time, and whom it is for says whether it still means something.
+//! isn't taken back: it goes off at its time, and whom it is for says whether it still means
+//! something.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -129,7 +129,8 @@ impl<M: Machine> Worker<M> {
             drop(stream);
             return self.try_next(link, attempt.rest, Some(error));
         }
-        // These fail for Unix sockets, which need neither, and for connections that are gone already.
+        // These fail for Unix sockets, which need neither, and for connections that are gone
+        // already.
         let _ = stream.set_nodelay();
         let _ = stream.set_keepalive(self.settings.tcp_keepalive);
         let who = Who::Link(link);
@@ -168,8 +169,8 @@ impl<M: Machine> Worker<M> {
 }
 
 /// The kernel may connect a socket to itself, when nobody listens on a port of this machine and it
-/// picks that very port as the near end. To us that is a refusal; and the port is held for as long as
-/// it lasts, so that the real server couldn't come back.
+/// picks that very port as the near end. To us that is a refusal; and the port is held for as long
+/// as it lasts, so that the real server couldn't come back.
 fn self_connected(stream: &Stream) -> Option<io::Error> {
     let near = stream.local_address().ok()?.internet()?;
     let far = stream.peer_address().ok()?.internet()?;

@@ -92,8 +92,9 @@ impl Shared {
         u16::try_from(self.mailboxes.len()).unwrap_or(u16::MAX)
     }
 
-    /// How many clients may be served: `maxclients`, or as many as the process's limit of open files
-    /// leaves room for. The limit is raised if that is allowed, and it is logged if it is too low.
+    /// How many clients may be served: `maxclients`, or as many as the process's limit of open
+    /// files leaves room for. The limit is raised if that is allowed, and it is logged if it is too
+    /// low.
     pub(super) fn clients_max(&self, settings: &Settings) -> Result<usize, NoRoom> {
         let wanted = settings.maxclients as usize;
         let Err(room) = self.space.room_for(self.own_descriptors + wanted) else {
@@ -116,8 +117,8 @@ fn run_id() -> String {
     format!("{:016x}{:016x}{:08x}", part(), part(), part() as u32)
 }
 
-/// The threads that could not be stopped, by name. Their code has been pinned in memory, so that they
-/// can do no harm when the module is unloaded, but what they hold they keep.
+/// The threads that could not be stopped, by name. Their code has been pinned in memory, so that
+/// they can do no harm when the module is unloaded, but what they hold they keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
     /// For example `weir-0`, or `weir-names` if the system's resolver doesn't come back.
@@ -311,8 +312,8 @@ impl Fleet {
         &self.listening
     }
 
-    /// Stops all threads, closes all that they had open, and removes the Unix socket. It takes a turn
-    /// of each worker, and at most [`limits::STOP_MAX`].
+    /// Stops all threads, closes all that they had open, and removes the Unix socket. It takes a
+    /// turn of each worker, and at most [`limits::STOP_MAX`].
     ///
     /// # Errors
     /// The threads that are still there. They are given up.

@@ -1,11 +1,11 @@
 //! What becomes of a worker that panics.
 //!
-//! It tells where and why in the log, and aborts the process, on purpose: an engine that was left in
-//! the middle of something might answer WAIT with a number that isn't true, and a host that goes on
-//! without its endpoint looks healthy to whoever watches it. A supervisor starts it anew.
+//! It tells where and why in the log, and aborts the process, on purpose: an engine that was left
+//! in the middle of something might answer WAIT with a number that isn't true, and a host that goes
+//! on without its endpoint looks healthy to whoever watches it. A supervisor starts it anew.
 //!
-//! It aborts in the panic hook, before the stack is unwound, so that the host's crash report and the
-//! core show the stack of the culprit.
+//! It aborts in the panic hook, before the stack is unwound, so that the host's crash report and
+//! the core show the stack of the culprit.
 
 use std::cell::RefCell;
 use std::panic;

@@ -68,7 +68,8 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) listener: Listener,
-    /// Its path, if it is a Unix socket: the address of all its clients, who have none of their own.
+    /// Its path, if it is a Unix socket: the address of all its clients, who have none of their
+    /// own.
     pub(super) unix: Option<UnixPath>,
 }
 

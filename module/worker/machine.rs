@@ -7,8 +7,8 @@ use crate::engine::{Engine, Event, Output};
 use crate::ids::{LinkId, SessionId, Time, WorkerId};
 use crate::settings::Settings;
 
-/// The engine's handles, as `Engine` documents them. The worker is generic over them, so a call costs
-/// what a call of the engine's own method costs.
+/// The engine's handles, as `Engine` documents them. The worker is generic over them, so a call
+/// costs what a call of the engine's own method costs.
 pub trait Machine {
     /// Something has happened.
     fn handle(&mut self, event: Event, now: Time);

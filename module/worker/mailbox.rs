@@ -5,13 +5,13 @@
 //!   reader:  asleep = true  ->  any letter? -> don't sleep after all
 //! ```
 //!
-//! Whichever comes first, the letter or the sleep, one of the two sees the other: the writer looks at
-//! `asleep` after it has put the letter, the reader looks for letters after it has set `asleep`, and
-//! the fence between the two steps of each keeps them in that order. A reader that is awake costs its
-//! writers no system call, and one that sleeps is rung by the first of them only.
+//! Whichever comes first, the letter or the sleep, one of the two sees the other: the writer looks
+//! at `asleep` after it has put the letter, the reader looks for letters after it has set `asleep`,
+//! and the fence between the two steps of each keeps them in that order. A reader that is awake
+//! costs its writers no system call, and one that sleeps is rung by the first of them only.
 //!
-//! The queue has no bound of its own. What is put there is bounded where it comes from: newcomers by
-//! `maxclients`, questions by who may ask them, one answer per question.
+//! The queue has no bound of its own. What is put there is bounded where it comes from: newcomers
+//! by `maxclients`, questions by who may ask them, one answer per question.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -59,7 +59,8 @@ impl Mailbox {
         self.letters.push(letter);
     }
 
-    /// Makes sure that the reader sees what was put in before. Says whether the bell had to be rung.
+    /// Makes sure that the reader sees what was put in before. Says whether the bell had to be
+    /// rung.
     pub(super) fn wake(&self) -> bool {
         fence(Ordering::SeqCst);
         let sleeps =

@@ -1,9 +1,9 @@
-//! Host names to addresses, on a thread of its own: the system's resolver blocks, for seconds if its
-//! servers don't answer, and a worker must not.
+//! Host names to addresses, on a thread of its own: the system's resolver blocks, for seconds if
+//! its servers don't answer, and a worker must not.
 //!
-//! Each connection to a shard that is configured by name asks anew, so a name that moves is followed.
-//! A numeric address never comes here. Questions are answered one after the other; a slow one delays
-//! the next, whose link then fails by its own connect timeout and is tried again.
+//! Each connection to a shard that is configured by name asks anew, so a name that moves is
+//! followed. A numeric address never comes here. Questions are answered one after the other; a slow
+//! one delays the next, whose link then fails by its own connect timeout and is tried again.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::Receiver;

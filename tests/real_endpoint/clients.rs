@@ -1,4 +1,5 @@
-//! Clients of the endpoint: what they are told of themselves and of each other, and how they come in.
+//! Clients of the endpoint: what they are told of themselves and of each other, and how they come
+//! in.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

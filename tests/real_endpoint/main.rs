@@ -1,4 +1,5 @@
-//! The endpoint on real servers, Valkey and Redis: what a client of it sees, and what its host feels.
+//! The endpoint on real servers, Valkey and Redis: what a client of it sees, and what its host
+//! feels.
 //!
 //! ```text
 //!   stock      the same bytes as a stock server gives, command by command; CROSSSLOT as in a cluster

@@ -101,13 +101,14 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// One client of a shard that is killed: every reply is the right one, or an error that says what is
-/// known. Returns how often it was told of an error.
+/// One client of a shard that is killed: every reply is the right one, or an error that says what
+/// is known. Returns how often it was told of an error.
 fn play(host: &Host, client: usize, stop: &AtomicBool, acknowledged: &AtomicU64) -> u64 {
     let mut connection = host.client().patience(Duration::from_secs(20));
     let keys =
         [format!("{}:{client}", key_on(0, client)), format!("{}:{client}", key_on(1, client))];
-    // What each key may hold: the last value that was acknowledged, or one whose outcome is unknown.
+    // What each key may hold: the last value that was acknowledged, or one whose outcome is
+    // unknown.
     let mut possible: [Vec<String>; 2] = [vec![String::new()], vec![String::new()]];
     for key in &keys {
         assert_eq!(connection.call(&["SET", key, ""]), ok());

@@ -1,7 +1,8 @@
-//! Many clients with deep pipelines over two shards: every reply is the right one, in the right place.
+//! Many clients with deep pipelines over two shards: every reply is the right one, in the right
+//! place.
 //!
-//! Each client has keys of its own, so what it must read is known to the byte before it is sent. Its
-//! commands go to both shards, to several at once, and to none; some are wrong.
+//! Each client has keys of its own, so what it must read is known to the byte before it is sent.
+//! Its commands go to both shards, to several at once, and to none; some are wrong.
 
 use std::collections::HashMap;
 use std::thread;

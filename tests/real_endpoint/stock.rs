@@ -404,8 +404,8 @@ FLUSHALL SYNC
 FLUSHALL ASYNC
 "##;
 
-/// Commands whose keys lie in different slots, which a cluster refuses. Each is preceded by nothing:
-/// what they find doesn't matter.
+/// Commands whose keys lie in different slots, which a cluster refuses. Each is preceded by
+/// nothing: what they find doesn't matter.
 const CROSS_SLOT: &str = r#"
 MSETNX a 1 b 2
 RENAME a b

@@ -236,8 +236,9 @@ fn a_reset_forgets_no_write() {
     }
 }
 
-/// A primary that gets its first replica begins a new history, and can't prove that its data went on: so
-/// an error is allowed where the primary itself says 1. It is told once, and nobody waits for ever.
+/// A primary that gets its first replica begins a new history, and can't prove that its data went
+/// on: so an error is allowed where the primary itself says 1. It is told once, and nobody waits
+/// for ever.
 #[test]
 fn the_first_replica_of_all_may_come_later() {
     for server in both() {

@@ -44,8 +44,8 @@ fn a_file_that_is_never_synced_is_never_counted() {
     }
 }
 
-/// Where nobody replicates, what moves an offset for replicas doesn't move it: a barrier for them would
-/// be about nothing, and the answer "it is on disk".
+/// Where nobody replicates, what moves an offset for replicas doesn't move it: a barrier for them
+/// would be about nothing, and the answer "it is on disk".
 #[test]
 fn without_a_replica_the_own_file_is_asked_all_the_same() {
     for server in both() {

@@ -86,8 +86,8 @@ fn one_who_waits_for_ever_is_in_nobodys_way() {
     }
 }
 
-/// A replica that reads a write and the question about it at once tells of the fsync before it, and not
-/// again for a second. It does so whenever the two travel together.
+/// A replica that reads a write and the question about it at once tells of the fsync before it, and
+/// not again for a second. It does so whenever the two travel together.
 #[test]
 fn waitaof_does_not_wait_for_a_replicas_next_second() {
     for server in both() {

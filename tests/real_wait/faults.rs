@@ -26,8 +26,8 @@ struct Load {
 }
 
 impl Load {
-    /// One client's commands until the load is over. The connection has to survive all of it: a reply
-    /// that doesn't come is a panic.
+    /// One client's commands until the load is over. The connection has to survive all of it: a
+    /// reply that doesn't come is a panic.
     fn run(&self, mut client: Client, shard: usize) {
         let key = key_of(shard, 2);
         while !self.over.load(Relaxed) {
@@ -208,7 +208,8 @@ fn a_demoted_primary_unblocks_who_waits() {
     }
 }
 
-/// The connection stands all the time, so on the primary itself WAIT would count a write that is gone.
+/// The connection stands all the time, so on the primary itself WAIT would count a write that is
+/// gone.
 #[test]
 fn a_failback_is_another_history() {
     for server in both() {

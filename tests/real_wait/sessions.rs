@@ -6,8 +6,8 @@ use lab::servers::{Server, both};
 
 use crate::stage::{SILENCE, Stage, key_of};
 
-/// One shard, one replica, and more workers than one, so that clients who speak of each other are not
-/// neighbours.
+/// One shard, one replica, and more workers than one, so that clients who speak of each other are
+/// not neighbours.
 fn stage(server: &Server) -> Stage {
     let plan = Shards::of(server).shards(1).aof(Aof::Always);
     Stage::with(server, plan, |host| host.line("weir.threads 2"))

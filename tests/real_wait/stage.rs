@@ -77,8 +77,9 @@ impl Stage {
 
     /// Plays the same commands on a bare client and on one of the endpoint, both new.
     ///
-    /// A number at a deadline depends on how busy the machine is, on both ways. So where one is lower than
-    /// the primary's all is played again, a few times. One that is higher is never excused.
+    /// A number at a deadline depends on how busy the machine is, on both ways. So where one is
+    /// lower than the primary's all is played again, a few times. One that is higher is never
+    /// excused.
     ///
     /// # Panics
     /// If a reply differs.
@@ -160,8 +161,8 @@ fn is_no_higher(ours: &Value, stock: &Value) -> bool {
     }
 }
 
-/// Asks a new client again and again, until the numbers at its deadline are those that they are on a
-/// machine which isn't too busy.
+/// Asks a new client again and again, until the numbers at its deadline are those that they are on
+/// a machine which isn't too busy.
 ///
 /// # Panics
 /// If one of them is ever higher, or they never come.

@@ -1,7 +1,7 @@
 //! The judge: what each reply may be, given all that was asked and all that truly happened.
 //!
-//! Replies are judged as they enter a session's output, at the end of the turn that made them, so that no
-//! later request of the client can have been executed by then.
+//! Replies are judged as they enter a session's output, at the end of the turn that made them, so
+//! that no later request of the client can have been executed by then.
 
 use super::client::{Ask, Expected, Kind, Leave};
 use super::ledger::{EntryId, Having};
@@ -340,8 +340,8 @@ impl World {
             }
         }
         if !wrote {
-            // Who never wrote is told the smallest number of any shard. Who did, and changed nothing,
-            // waits for those shards only.
+            // Who never wrote is told the smallest number of any shard. Who did, and changed
+            // nothing, waits for those shards only.
             let all = self.shards.iter().map(|shard| shard.replicas_since(low));
             let tried = self.clients[client].tried_to_write;
             least.1 = if tried { all.max() } else { all.min() }.unwrap_or(0);

@@ -1,7 +1,7 @@
 //! Fake clients: what they ask, in which bytes, and when they go.
 //!
-//! Each connection is a client of its own, with keys of its own, so that what it reads and what it waits
-//! for depends on nobody else. What its replies mean is in `check.rs`.
+//! Each connection is a client of its own, with keys of its own, so that what it reads and what it
+//! waits for depends on nobody else. What its replies mean is in `check.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,4 +1,5 @@
-//! What a fake server does with each command: the few that clients send here, and all that Weir asks.
+//! What a fake server does with each command: the few that clients send here, and all that Weir
+//! asks.
 
 use std::sync::OnceLock;
 
@@ -15,8 +16,8 @@ pub static WHOLE_TABLE: &[u8] = include_bytes!("../data/command-redis.resp");
 /// The commands that clients send here.
 const USED: &[&str] = &["get", "set", "del", "mget", "mset", "incr", "append", "exists", "ping"];
 
-/// The entries of the recorded reply that are used here: parsing all of it in every world costs more
-/// than all the rest.
+/// The entries of the recorded reply that are used here: parsing all of it in every world costs
+/// more than all the rest.
 pub fn small_table() -> &'static [u8] {
     static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
     TABLE.get_or_init(|| {

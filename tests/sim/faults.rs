@@ -198,8 +198,8 @@ impl World {
         }
     }
 
-    /// What of its log a server has after a crash, and the offset from which on its history is another
-    /// one, if its file tells.
+    /// What of its log a server has after a crash, and the offset from which on its history is
+    /// another one, if its file tells.
     fn survivors(&mut self, node: usize) -> (Vec<Item>, Option<u64>) {
         let only_process = self.rng.percent(50);
         let server = &self.nodes[node];

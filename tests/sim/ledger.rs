@@ -1,5 +1,5 @@
-//! The truth that answers are held against: which writes were executed, and which server had which of
-//! them, in memory and on disk, from when until when.
+//! The truth that answers are held against: which writes were executed, and which server had which
+//! of them, in memory and on disk, from when until when.
 
 pub type EntryId = usize;
 

@@ -6,12 +6,12 @@
 //!                       '--what was asked, what was told--> check <--what truly happened (ledger)
 //! ```
 //!
-//! A world lives for some seconds of its own time: a storm, in which clients ask and things go wrong; then
-//! everything is put right, whatever was asked must be answered, and each client writes once more and waits
-//! for everybody; then all leave, and nothing may be left behind.
+//! A world lives for some seconds of its own time: a storm, in which clients ask and things go
+//! wrong; then everything is put right, whatever was asked must be answered, and each client writes
+//! once more and waits for everybody; then all leave, and nothing may be left behind.
 //!
-//! `SEED=n` runs one world and tells, if it fails, all that happened in it. `SEEDS=n` runs that many, from
-//! `SEED` on. A failing seed names itself.
+//! `SEED=n` runs one world and tells, if it fails, all that happened in it. `SEEDS=n` runs that
+//! many, from `SEED` on. A failing seed names itself.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(unreachable_pub, reason = "this crate is one test")]

@@ -1,8 +1,8 @@
 //! A fake server: the process, its data, its connections, its append-only file.
 //!
-//! What it has is a log, as its replication stream is; the key space is the log played to its end. A
-//! node that loses data loses the end of its log. A client's command is executed as soon as it has
-//! arrived whole, unless the connection is blocked or the process is stopped.
+//! What it has is a log, as its replication stream is; the key space is the log played to its end.
+//! A node that loses data loses the end of its log. A client's command is executed as soon as it
+//! has arrived whole, unless the connection is blocked or the process is stopped.
 //!
 //! ```text
 //!   log:  [ w1 | w2 | barrier | w3 | getack | w4 ]      end: the offset behind each

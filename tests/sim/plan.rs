@@ -9,8 +9,8 @@ use super::rng::Rng;
 /// The longest extra time that a stall of the network takes, in microseconds.
 pub const STALL_MAX: u64 = 120_000;
 
-/// For so long after something has changed an answer may still be about before: the slowest way of a
-/// reply through a stalled network, and what an endpoint may tell of a moment ago.
+/// For so long after something has changed an answer may still be about before: the slowest way of
+/// a reply through a stalled network, and what an endpoint may tell of a moment ago.
 pub const GRACE: u64 = 300_000;
 
 /// A lie that a world's fakes tell, as a broken engine would make them true. Each must be found.
@@ -26,8 +26,8 @@ pub enum Plant {
     EarlyFsync,
     /// Now and then two replies in a row change places: as seats filled in the wrong order.
     SwappedReplies,
-    /// Replicas acknowledge nothing when asked by GETACK, nor by themselves: as a WAIT that is never
-    /// answered.
+    /// Replicas acknowledge nothing when asked by GETACK, nor by themselves: as a WAIT that is
+    /// never answered.
     DeafReplicas,
 }
 

@@ -1,4 +1,5 @@
-//! Primaries and replicas: the stream one way, acknowledgements the other, and who attaches to whom.
+//! Primaries and replicas: the stream one way, acknowledgements the other, and who attaches to
+//! whom.
 //!
 //! ```text
 //!   primary --[ sync | w1 | barrier | getack ]--> replica        in order, each link with its delays
@@ -209,8 +210,8 @@ impl World {
 
     // ---------------------------------------------------------------- attaching, leaving
 
-    /// A replica connects to a primary: goes on where it was if that is part of the primary's history,
-    /// else gets all data anew.
+    /// A replica connects to a primary: goes on where it was if that is part of the primary's
+    /// history, else gets all data anew.
     pub fn attach(&mut self, replica: usize, primary: usize) {
         self.detach(replica);
         self.nodes[replica].role = Role::Replica;

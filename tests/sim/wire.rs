@@ -167,8 +167,8 @@ impl World {
         }
     }
 
-    /// The connection dies now: of what is in flight, a part of each direction still arrives, cut at
-    /// any byte; the engine notices after it has read that.
+    /// The connection dies now: of what is in flight, a part of each direction still arrives, cut
+    /// at any byte; the engine notices after it has read that.
     pub fn cut(&mut self, wire: WireNo) {
         if self.wires[wire].dead {
             return;

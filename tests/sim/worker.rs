@@ -1,5 +1,5 @@
-//! A worker thread without the thread: drives one engine as `module/worker/turn.rs` does, turn by turn,
-//! with wires in place of sockets.
+//! A worker thread without the thread: drives one engine as `module/worker/turn.rs` does, turn by
+//! turn, with wires in place of sockets.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

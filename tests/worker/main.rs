@@ -154,8 +154,8 @@ fn the_end_of_a_client_that_is_not_read_is_noticed() {
     assert_eq!(caller.ask("!hold\nheld"), "held");
     drop(caller);
     hall.await_log("closed 0");
-    // The same with bytes that were sent after it was held: they are left alone, and it is closed as
-    // soon as nobody is there to be answered. That costs no turns while it lasts.
+    // The same with bytes that were sent after it was held: they are left alone, and it is closed
+    // as soon as nobody is there to be answered. That costs no turns while it lasts.
     let mut caller = hall.connect();
     assert_eq!(caller.ask("!hold\nheld"), "held");
     caller.send("unread\n");
@@ -176,8 +176,8 @@ fn timers_are_kept_to_well_under_a_millisecond() {
     let mut late: Vec<u64> =
         (0..21).map(|_| caller.ask("!timer 500").parse::<u64>().unwrap() - 500).collect();
     late.sort_unstable();
-    // The best of them: the others say how busy the machine is. Rounded up to a millisecond, all would
-    // be 500 late.
+    // The best of them: the others say how busy the machine is. Rounded up to a millisecond, all
+    // would be 500 late.
     assert!(late[0] < 400, "{late:?}");
 }
 

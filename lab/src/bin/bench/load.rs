@@ -1,8 +1,8 @@
 //! Load, and what it was served with.
 //!
 //! Commands come from the servers' own benchmark program, which everybody knows. It has no closed
-//! loop of two different commands, so for acknowledged writes there is one here: a single thread, any
-//! number of connections, each of which has one command under way at any time.
+//! loop of two different commands, so for acknowledged writes there is one here: a single thread,
+//! any number of connections, each of which has one command under way at any time.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -126,8 +126,8 @@ impl Loops {
         Ok(loops)
     }
 
-    /// Goes round for `time`, and says how many writes were acknowledged in it, and in what time each:
-    /// from the SET that was sent to the acknowledgement that was read.
+    /// Goes round for `time`, and says how many writes were acknowledged in it, and in what time
+    /// each: from the SET that was sent to the acknowledgement that was read.
     pub(crate) fn run(&mut self, time: Duration) -> io::Result<Served> {
         self.times.clear();
         let start = Instant::now();
@@ -193,8 +193,8 @@ impl Loops {
     }
 }
 
-/// Whether a SET and its WAIT or WAITAOF for one replica were answered as they should be; none as long
-/// as they aren't yet.
+/// Whether a SET and its WAIT or WAITAOF for one replica were answered as they should be; none as
+/// long as they aren't yet.
 fn acknowledged(replies: &[u8]) -> Option<bool> {
     let line_ends = replies.iter().filter(|&&byte| byte == b'\n').count();
     let second = replies.strip_prefix(b"+OK\r\n");

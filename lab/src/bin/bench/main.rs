@@ -6,10 +6,11 @@
 //!                       +--> endpoint (in its host) --> primary
 //! ```
 //!
-//! For each row of work (`rows.rs`) the ways take turns, round after round, and each round begins with
-//! another one. Beside what the clients see stands what it cost: the processor time of the proxy
-//! and of the primary, per command, as the kernel counts it. That is the figure to trust on a machine
-//! that does other things too: those change the throughput, but hardly the work per command.
+//! For each row of work (`rows.rs`) the ways take turns, round after round, and each round begins
+//! with another one. Beside what the clients see stands what it cost: the processor time of the
+//! proxy and of the primary, per command, as the kernel counts it. That is the figure to trust on a
+//! machine that does other things too: those change the throughput, but hardly the work per
+//! command.
 
 mod bed; //     the servers, and the ways to them
 mod load; //    load, and what it was served with

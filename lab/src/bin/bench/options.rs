@@ -8,7 +8,8 @@ use crate::bed::Way;
 use crate::rows::{ROWS, Row};
 
 pub(crate) const USAGE: &str = "\
-usage: bench [--only NAME,...] [--ways NAME,...] [--rounds N] [--seconds S] [--before FILE] [--redis]
+usage: bench [--only NAME,...] [--ways NAME,...] [--rounds N] [--seconds S]
+             [--before FILE] [--redis]
   --only NAME,...   the rows to measure; a name that is none stands for all that begin so
   --ways NAME,...   of direct, nutcracker, endpoint; all, if nothing is said
   --rounds N        how often each row is measured by each way; ROUNDS=N does the same; 3

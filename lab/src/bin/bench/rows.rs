@@ -25,8 +25,8 @@ impl Bed {
 /// What the clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// The servers' own benchmark program: so many commands are sent at once, and then their replies
-    /// awaited.
+    /// The servers' own benchmark program: so many commands are sent at once, and then their
+    /// replies awaited.
     Commands { set: bool, pipeline: u32, value: usize },
     /// Each client sends a SET and then, when that is answered or together with it, the second
     /// command, and when that is answered begins anew. One of these counts as one command.

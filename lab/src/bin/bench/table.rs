@@ -1,7 +1,7 @@
 //! What was measured, as tables: medians of the rounds, and ratios.
 //!
-//! A ratio is taken within a round, in which the two were measured one right after the other, and the
-//! median is of these ratios: what else the machine does changes from minute to minute and hits
+//! A ratio is taken within a round, in which the two were measured one right after the other, and
+//! the median is of these ratios: what else the machine does changes from minute to minute and hits
 //! both alike.
 
 use std::collections::HashMap;
@@ -113,7 +113,8 @@ impl Results {
     }
 }
 
-/// Prints a table in Markdown, or nothing if there is nothing in it. What wasn't measured is a dash.
+/// Prints a table in Markdown, or nothing if there is nothing in it. What wasn't measured is a
+/// dash.
 fn print_table(title: &str, rows: &[&Row], columns: &[Column<'_>]) {
     let cells: Vec<Vec<Option<String>>> =
         rows.iter().map(|row| columns.iter().map(|(_, cell)| cell(row)).collect()).collect();

@@ -1,7 +1,7 @@
 //! `make run`: a database of four stock servers behind one endpoint, and what happens to a write.
 //!
-//! It starts everything itself, on free ports of 127.0.0.1 and in temporary folders, tells the story
-//! (`story.rs`) with the answers and times of this very run, and leaves the database up to be
+//! It starts everything itself, on free ports of 127.0.0.1 and in temporary folders, tells the
+//! story (`story.rs`) with the answers and times of this very run, and leaves the database up to be
 //! used until Ctrl-C. With `--once` it ends after the story. Nothing stays behind.
 
 mod paper; // how it looks
@@ -120,8 +120,9 @@ fn go_on() -> Result<(), Interrupted> {
     if INTERRUPTED.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
 }
 
-/// Ctrl-C and a polite kill end the run between two steps, so that everything is cleaned up. A second
-/// one ends it at once: the kernel takes the servers along, and the next run removes the folders.
+/// Ctrl-C and a polite kill end the run between two steps, so that everything is cleaned up. A
+/// second one ends it at once: the kernel takes the servers along, and the next run removes the
+/// folders.
 fn notice_interrupts() {
     extern "C" fn notice(_signal: libc::c_int) {
         INTERRUPTED.store(true, Ordering::Relaxed);

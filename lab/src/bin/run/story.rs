@@ -4,8 +4,8 @@
 //! Everything that is printed was just observed: answers and times at the endpoint, offsets at the
 //! servers themselves, asked behind the endpoint's back. What must be so is asserted.
 //!
-//! The story holds wherever there is one address with a primary and a replica somewhere behind it; so
-//! the test below tells it on a bare primary, which is what the endpoint must be like.
+//! The story holds wherever there is one address with a primary and a replica somewhere behind it;
+//! so the test below tells it on a bare primary, which is what the endpoint must be like.
 
 use std::time::{Duration, Instant};
 
