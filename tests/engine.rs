@@ -202,3 +202,20 @@ fn a_loss_that_is_told_to_nobody_is_told_again() {
     let told = desk.told();
     assert!(told.starts_with("+OK\r\n-UNBLOCKED shard 0 "), "{told}");
 }
+
+#[test]
+fn a_large_request_whose_link_never_stood_is_answered() {
+    let mut desk = Desk::new();
+    let value = "x".repeat(2 * 1024 * 1024);
+    let mut rest = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${}\r\n", value.len());
+    rest.push_str(&value);
+    rest.push_str("\r\n");
+    for chunk in rest.as_bytes().chunks(8 * 1024) {
+        desk.ask(chunk);
+    }
+    // The last that was asked for is the request's own.
+    let link = desk.asked.pop_back().unwrap();
+    desk.tell(Event::LinkFailed { link, reason: "refused".to_owned() });
+    let told = desk.told();
+    assert!(told.starts_with("-IOERR ") && told.contains("not executed"), "{told}");
+}

@@ -250,6 +250,11 @@ impl Engine {
                 shard.acks.tracker_lost(tracker, self.now);
             }
             Role::Pinned => {
+                // There is no next connection for a request of which nothing had left.
+                let text = crate::text::cut_off(&self.shards[shard.index()].name(), reason);
+                for token in link.pipeline.drop_unsent() {
+                    self.fail_command(token, &text);
+                }
                 self.shards[shard.index()].idle_pinned.retain(|link| *link != id);
                 self.pinned_failed(id);
             }
