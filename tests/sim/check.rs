@@ -42,7 +42,8 @@ impl World {
         let before = self.failure.is_some();
         self.judge(client, &expected, reply);
         if self.failure.is_some() && !before {
-            let text = format!("  client {client} had asked {expected:?}");
+            let (asked, at, epochs) = (ask(expected), expected.sent_at, &expected.epochs);
+            let text = format!("  client {client} had asked {asked} at {at}, epochs {epochs:?}");
             self.line(|| text);
         }
     }
@@ -420,19 +421,11 @@ impl World {
     pub fn client_was_closed(&mut self, client: usize) {
         let who = &self.clients[client];
         let owed = who.expected.iter().find(|expected| !expected.mute);
-        let waits = matches!(
-            owed.map(|expected| &expected.ask),
-            Some(Ask::Wait { .. } | Ask::WaitAof { .. })
-        );
-        let muted_wait = who
-            .expected
-            .iter()
-            .any(|expected| expected.mute && matches!(expected.ask, Ask::Wait { .. }));
         // A reply that had begun to leave when its shard died, or that nobody took for too long.
         let large = self.plan.large > 0;
         let fine = match who.leave {
             Leave::AnyTime => true,
-            Leave::WhenAnswered => owed.is_none() || waits || muted_wait || large,
+            Leave::WhenAnswered => owed.is_none() || large,
             Leave::No => large,
         };
         if !fine {
@@ -455,9 +448,16 @@ fn keys_of(ask: &Ask) -> Vec<Vec<u8>> {
     }
 }
 
-fn ask(expected: &Expected) -> String {
-    let text = format!("{:?}", expected.ask);
-    text.chars().take(200).collect()
+/// A request for people: its first words.
+pub fn ask(expected: &Expected) -> String {
+    let text = match &expected.ask {
+        Ask::Set { key, value } => {
+            let value = String::from_utf8_lossy(&value[..value.len().min(24)]);
+            format!("SET {} {value}", String::from_utf8_lossy(key))
+        }
+        other => format!("{other:?}"),
+    };
+    text.chars().take(160).collect()
 }
 
 fn show(reply: &Reply) -> String {

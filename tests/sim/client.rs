@@ -247,7 +247,14 @@ impl World {
         match self.rng.below(3) {
             0 => self.client_resets(client),
             1 => {
-                self.clients[client].leave = Leave::WhenAnswered;
+                self.line(|| format!("client {client} sends its last byte"));
+                let who = &mut self.clients[client];
+                let waits = |expected: &Expected| {
+                    matches!(expected.ask, Ask::Wait { .. } | Ask::WaitAof { .. })
+                };
+                // Who waits and sends no more is let go at any time.
+                let waits = who.expected.iter().any(waits);
+                who.leave = if waits { Leave::AnyTime } else { Leave::WhenAnswered };
                 self.send_end(wire, Way::ToEngine);
             }
             _ => {

@@ -7,12 +7,30 @@ use super::world::{Happening, World};
 /// What is to be undone after a while.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    Stopped { node: usize },
-    Crashed { node: usize, life: u64 },
-    Detached { replica: usize },
-    Refusing { node: usize },
-    OutOfMemory { node: usize },
-    Demoted { node: usize },
+    Stopped {
+        node: usize,
+    },
+    Crashed {
+        node: usize,
+        life: u64,
+    },
+    Detached {
+        replica: usize,
+    },
+    Refusing {
+        node: usize,
+    },
+    OutOfMemory {
+        node: usize,
+    },
+    Demoted {
+        node: usize,
+    },
+    /// Its former primary is its replica meanwhile.
+    TakenOver {
+        shard: usize,
+        old: usize,
+    },
 }
 
 impl World {
@@ -246,9 +264,15 @@ impl World {
         };
         self.line(|| format!("FAULT: node {heir} takes over from node {old}"));
         self.trouble(shard);
+        let mut back = false;
         match self.rng.below(3) {
             0 => self.crash(old),
-            1 if self.nodes[old].runs() => self.demote(old),
+            1 if self.nodes[old].runs() => {
+                self.demote(old);
+                let at = self.now + self.rng.between(1_000, 400_000);
+                self.agenda.add(at, Happening::Undo(Fault::TakenOver { shard, old }));
+                back = true;
+            }
             _ => {
                 self.cut_all(old);
                 self.demote(old);
@@ -256,6 +280,26 @@ impl World {
         }
         self.promote(heir);
         self.shards[shard].primary = heir;
+        self.find_losses(shard);
+        if back {
+            self.attach(old, heir);
+        }
+        self.reattach_all(shard);
+    }
+
+    /// The former primary takes over again: its idle connections have seen nothing of all this, and its
+    /// data is the other's now.
+    fn fail_back(&mut self, shard: usize, old: usize) {
+        let heir = self.shards[shard].primary;
+        let both = [heir, old].iter().all(|&node| self.nodes[node].runs());
+        if heir == old || !both || self.nodes[old].is_not_synced_with(&self.nodes[heir]) {
+            return;
+        }
+        self.line(|| format!("FAULT: node {old} takes over again from node {heir}"));
+        self.trouble(shard);
+        self.demote(heir);
+        self.promote(old);
+        self.shards[shard].primary = old;
         self.find_losses(shard);
         self.reattach_all(shard);
     }
@@ -309,6 +353,8 @@ impl World {
             Fault::Refusing { node } => self.nodes[node].refusing = false,
             Fault::OutOfMemory { node } => self.nodes[node].oom = false,
             Fault::Demoted { node } => self.promote_again(node),
+            Fault::TakenOver { shard, old } if !self.healed => self.fail_back(shard, old),
+            Fault::TakenOver { .. } => {}
         }
     }
 

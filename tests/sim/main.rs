@@ -80,7 +80,7 @@ impl World {
         }
         if let Some(client) = who(self) {
             let first = self.clients[client].expected.front();
-            let first = first.map(|expected| format!("{:?}", expected.ask));
+            let first = first.map(check::ask);
             self.violation(format!("{what}: not those of client {client}: {first:?}"));
         }
     }

@@ -121,6 +121,11 @@ impl Node {
         self.up && !self.stopped
     }
 
+    /// It hasn't got the data of `primary` yet.
+    pub fn is_not_synced_with(&self, primary: &Self) -> bool {
+        self.replid != primary.replid
+    }
+
     pub fn has(&self, entry: EntryId) -> bool {
         self.log.iter().any(|item| item.what == What::Write(entry))
     }

@@ -156,7 +156,7 @@ pub struct World {
 }
 
 /// Lines of a trace that are kept.
-const TRACE_MAX: usize = 4_000;
+const TRACE_MAX: usize = 40_000;
 
 impl World {
     pub fn new(plan: Plan, tracing: bool) -> Self {
