@@ -26,8 +26,11 @@ struct Desk {
     asked: VecDeque<LinkId>,
     /// Links that stand, in the order in which they were asked for.
     links: Vec<LinkId>,
+    /// Links that are not to be read.
+    unread: Vec<LinkId>,
     /// The client is to be closed, and whether after its output has left.
     closing: Option<bool>,
+    log: String,
     run: u32,
 }
 
@@ -42,16 +45,24 @@ impl Desk {
 
     /// A client is here, and the control link was asked for.
     fn without_shard() -> Self {
+        Self::over("static://10.0.0.1:6379")
+    }
+
+    /// A client is here, and the control links to these shards were asked for.
+    fn over(upstream: &str) -> Self {
         let table = CommandTable::from_reply(include_bytes!("data/command-redis.resp")).unwrap();
-        let settings =
-            Settings { failover_timeout: Duration::from_millis(100), ..Settings::default() };
+        let settings = Settings {
+            failover_timeout: Duration::from_millis(100),
+            reply_held_max: 40_000,
+            ..Settings::default()
+        };
         let setup = Setup {
             worker: WorkerId(0),
             workers: 1,
             settings: Arc::new(settings),
             table: Arc::new(table),
-            map: Arc::new(Upstream::parse("static://10.0.0.1:6379").unwrap().into_map()),
-            stats: Stats::new(1, 1),
+            map: Arc::new(Upstream::parse(upstream).unwrap().into_map()),
+            stats: Stats::new(1, 2),
             wall: Duration::from_secs(1_700_000_000),
             port: 6399,
             process_id: 1,
@@ -65,7 +76,9 @@ impl Desk {
             told: Vec::new(),
             asked: VecDeque::new(),
             links: Vec::new(),
+            unread: Vec::new(),
             closing: None,
+            log: String::new(),
             run: 1,
         };
         desk.turn();
@@ -93,6 +106,9 @@ impl Desk {
                     self.engine.handle(Event::SessionWrote { session, bytes }, self.now);
                 }
                 Output::CloseSession { after_flush, .. } => self.closing = Some(after_flush),
+                Output::ReadLink { link, on: false } => self.unread.push(link),
+                Output::ReadLink { link, on: true } => self.unread.retain(|other| *other != link),
+                Output::Log { text, .. } => self.log += &text,
                 _ => {}
             }
         }
@@ -218,4 +234,95 @@ fn a_large_request_whose_link_never_stood_is_answered() {
     desk.tell(Event::LinkFailed { link, reason: "refused".to_owned() });
     let told = desk.told();
     assert!(told.starts_with("-IOERR ") && told.contains("not executed"), "{told}");
+}
+
+#[test]
+fn a_shard_that_has_no_room_for_us_is_quoted_in_the_log() {
+    let mut desk = Desk::without_shard();
+    desk.open_next();
+    desk.sent(0);
+    desk.reply(0, b"-ERR max number of clients reached\r\n");
+    let link = desk.links[0];
+    desk.tell(Event::LinkFailed { link, reason: "Connection reset by peer".into() });
+    assert!(desk.log.contains("it refuses us: ERR max number of clients reached"), "{}", desk.log);
+    assert!(!desk.log.contains("reset"), "{}", desk.log);
+}
+
+#[test]
+fn a_shard_that_never_answers_a_greeting_is_given_up() {
+    let mut desk = Desk::without_shard();
+    desk.open_next();
+    desk.pass(Settings::default().shard_timeout + Duration::from_millis(1));
+    assert!(desk.links.is_empty());
+    assert!(desk.log.contains("it has not answered for 15000 ms"), "{}", desk.log);
+}
+
+const LARGE: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2000000\r\nxxx";
+
+#[test]
+fn a_large_request_waits_for_its_shard() {
+    let mut desk = Desk::without_shard();
+    desk.ask(LARGE);
+    desk.pass(Duration::from_millis(50));
+    desk.open_next();
+    desk.greet(0);
+    // One link for everybody, one for this request.
+    for place in [1, 2] {
+        desk.open_next();
+        desk.greet(place);
+    }
+    assert_eq!(desk.sent(2).as_bytes(), LARGE);
+    assert_eq!(desk.told(), "");
+}
+
+#[test]
+fn a_large_request_does_not_wait_for_ever() {
+    let mut desk = Desk::without_shard();
+    desk.ask(LARGE);
+    desk.pass(Duration::from_millis(101));
+    let told = desk.told();
+    assert!(told.starts_with("-CLUSTERDOWN shard 0 "), "{told}");
+}
+
+/// A client is owed a small reply by one shard, and behind it more than can be held by the other,
+/// on whose link somebody else's command waits too.
+fn crowded() -> Desk {
+    let mut desk = Desk::over("static://10.0.0.1:6379,10.0.0.2:6379");
+    for place in 0..4 {
+        // Two control links, then one for everybody to each shard.
+        desk.open_next();
+        desk.greet(place);
+    }
+    // "foo" is the second shard's, "bar" the first's.
+    desk.ask(b"GET foo\r\nGET bar\r\nGET bar\r\nGET bar\r\nGET bar\r\n");
+    desk.sent(2);
+    desk.sent(3);
+    let value = format!("$15000\r\n{}\r\n", "x".repeat(15_000));
+    desk.reply(2, value.as_bytes());
+    desk.reply(2, value.as_bytes());
+    assert!(desk.unread.is_empty());
+    desk.reply(2, value.as_bytes());
+    assert_eq!(desk.unread, [desk.links[2]]);
+    desk
+}
+
+#[test]
+fn replies_that_come_too_early_stop_their_link_and_none_is_lost() {
+    let mut desk = crowded();
+    desk.reply(3, b"$3\r\none\r\n");
+    assert!(desk.unread.is_empty());
+    let told = desk.told();
+    assert_eq!((told.matches("$15000").count(), told.contains("-ERR")), (3, false));
+}
+
+#[test]
+fn replies_that_come_too_early_stop_nobody_for_long() {
+    let mut desk = crowded();
+    desk.pass(Settings::default().client_stall_timeout + Duration::from_millis(1));
+    assert!(desk.unread.is_empty());
+    // What can't be held is an error; what could is still there.
+    desk.reply(3, b"$3\r\none\r\n");
+    let told = desk.told();
+    assert_eq!(told.matches("$15000").count(), 2, "{}", told.len());
+    assert_eq!(told.matches("-ERR reply is too large").count(), 1);
 }
