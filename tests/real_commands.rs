@@ -116,8 +116,10 @@ fn comparable(spec: &Spec, words: &[Vec<u8>], keys: &[usize]) -> bool {
 
 #[test]
 fn wrong_requests_get_the_words_of_a_server() {
+    // No zero byte: a server compares names up to it, but only where the (seeded) hashes of the two
+    // names meet, so its answer differs from run to run.
     let odd: [&[u8]; 9] =
-        [b"", b"a", b"get\0x", b"foo\r\n", b"\xff'\"", &[b'y'; 140], &[b'z'; 64], b"help", b"\n"];
+        [b"", b"a", b"get x", b"foo\r\n", b"\xff'\"", &[b'y'; 140], &[b'z'; 64], b"help", b"\n"];
     for server in servers::both() {
         let proc = Proc::start(&server, &NO_LINES);
         let mut client = proc.client();

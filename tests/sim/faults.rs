@@ -287,8 +287,8 @@ impl World {
         self.reattach_all(shard);
     }
 
-    /// The former primary takes over again: its idle connections have seen nothing of all this, and its
-    /// data is the other's now.
+    /// The former primary takes over again: its idle connections have seen nothing of all this, and
+    /// its data is the other's now.
     fn fail_back(&mut self, shard: usize, old: usize) {
         let heir = self.shards[shard].primary;
         let both = [heir, old].iter().all(|&node| self.nodes[node].runs());
