@@ -42,7 +42,7 @@ impl World {
         let before = self.failure.is_some();
         self.judge(client, &expected, reply);
         if self.failure.is_some() && !before {
-            let (asked, at, epochs) = (ask(expected), expected.sent_at, &expected.epochs);
+            let (asked, at, epochs) = (ask(&expected), expected.sent_at, &expected.epochs);
             let text = format!("  client {client} had asked {asked} at {at}, epochs {epochs:?}");
             self.line(|| text);
         }
