@@ -3,7 +3,7 @@
 //! Replies are judged as they enter a session's output, at the end of the turn that made them, so
 //! that no later request of the client can have been executed by then.
 
-use super::client::{Ask, Expected, Kind, Leave};
+use super::client::{Ask, Client, Expected, Kind, Leave};
 use super::ledger::{EntryId, Having};
 use super::plan::GRACE;
 use super::resp::{Reply, read_reply};
@@ -38,6 +38,9 @@ impl World {
             return self.violation(format!("client {client} is told {reply:?}, asked nothing"));
         };
         self.tally.replies += 1;
+        if let Ask::Unblock { client, .. } = expected.ask {
+            self.unblock_served(client);
+        }
         self.line(|| format!("client {client} is told {}", show(reply)));
         let before = self.failure.is_some();
         self.judge(client, &expected, reply);
@@ -296,8 +299,23 @@ impl World {
     }
 
     fn was_unblocked(&self, client: usize, expected: &Expected) -> bool {
-        let at = self.clients[client].unblock_at;
-        at.is_some_and(|at| at + 1_000_000 >= expected.sent_at)
+        let who = &self.clients[client];
+        let to_come = |other: &Client| {
+            let asks = |expected: &Expected| match expected.ask {
+                Ask::Unblock { client, .. } => who.id == Some(client),
+                _ => false,
+            };
+            other.expected.iter().any(asks)
+        };
+        who.unblock_at.is_some_and(|at| at + 1_000_000 >= expected.sent_at)
+            || self.clients.iter().any(to_come)
+    }
+
+    /// Somebody's CLIENT UNBLOCK has been served by now, if it ever was.
+    fn unblock_served(&mut self, id: i64) {
+        for other in self.clients.iter_mut().filter(|other| other.id == Some(id)) {
+            other.unblock_at = Some(self.now);
+        }
     }
 
     // ---------------------------------------------------------------- WAIT, WAITAOF
@@ -419,6 +437,11 @@ impl World {
 
     /// The endpoint, or the client, has closed: was that allowed, and is nothing owed?
     pub fn client_was_closed(&mut self, client: usize) {
+        for place in 0..self.clients[client].expected.len() {
+            if let Ask::Unblock { client, .. } = self.clients[client].expected[place].ask {
+                self.unblock_served(client);
+            }
+        }
         let who = &self.clients[client];
         let owed = who.expected.iter().find(|expected| !expected.mute);
         // A reply that had begun to leave when its shard died, or that nobody took for too long.

@@ -202,6 +202,7 @@ impl World {
         server.run_id = run;
         server.replid2 = proof.map(|end| (std::mem::replace(&mut server.replid, id.clone()), end));
         server.replid = id;
+        server.older = server.log.len();
         server.backlog = server.replid2.is_some();
         server.loading_until = loading_until;
         server.oom = false;
@@ -232,10 +233,11 @@ impl World {
             }
             return (log, None);
         }
-        // A snapshot of some time ago.
+        // A snapshot of some time ago. It tells the replication id and offset of then.
         let keep = self.rng.index(log.len() + 1);
         log.truncate(keep);
-        if self.nodes[node].backlog && self.rng.percent(50) {
+        let same_history = self.nodes[node].backlog && keep >= self.nodes[node].older;
+        if same_history && self.rng.percent(50) {
             let end = log.last().map_or(0, |item| item.end);
             return (log, Some(end + 1));
         }

@@ -80,6 +80,8 @@ pub struct Node {
     /// The append-only file has something that isn't fsynced.
     dirty: bool,
     pub log: Vec<Item>,
+    /// How much of the log is older than the present replication id.
+    pub older: usize,
     pub data: BTreeMap<Vec<u8>, Vec<u8>>,
     pub conns: BTreeMap<WireNo, Conn>,
     /// How often it was started; what an older life has begun is void.
@@ -109,6 +111,7 @@ impl Node {
             fsyncing: None,
             dirty: false,
             log: Vec::new(),
+            older: 0,
             data: BTreeMap::new(),
             conns: BTreeMap::new(),
             life: 0,

@@ -223,6 +223,7 @@ impl World {
             server.replid = id;
             server.replid2 = None;
             server.backlog = true;
+            server.older = server.log.len();
             self.trouble(shard);
         }
         let (from, to) = (&self.nodes[primary], &self.nodes[replica]);
@@ -293,6 +294,7 @@ impl World {
         let old = std::mem::replace(&mut server.replid, id);
         server.replid2 = Some((old, server.offset + 1));
         server.role = Role::Primary;
+        server.older = server.log.len();
         self.counts_as_replica(node, false);
         self.line(|| format!("node {node} is a primary now"));
         self.node_works(node);
