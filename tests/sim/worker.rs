@@ -380,7 +380,11 @@ impl World {
         };
         let pending = station.engine.session_output(session);
         let total = near.wrote + pending.len() as u64;
-        let fresh = pending[pending.len() - (total - near.tapped) as usize..].to_vec();
+        // None: the engine has let go of the session since, with what it was to be told.
+        let Some(fresh) = total.checked_sub(near.tapped) else {
+            return;
+        };
+        let fresh = pending[pending.len() - fresh as usize..].to_vec();
         near.tapped = total;
         let wire = near.wire;
         if let (Far::Client(client), false) = (self.wires[wire].far, fresh.is_empty()) {
