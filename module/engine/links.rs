@@ -16,7 +16,7 @@ use crate::acks::{Generation, Proof, RoundNumber, Seen};
 use crate::command::{CommandTable, TableError};
 use crate::ids::{LinkId, ShardId};
 use crate::limits;
-use crate::pipeline::{Phase, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::resp::{Value, write};
 use crate::route::Router;
 use crate::stats::ShardState;
@@ -492,11 +492,13 @@ impl Engine {
         }
     }
 
-    /// Closes an idle link of ours.
+    /// Closes a link of whose replies nobody is to hear: a tracker, or one for large requests.
     pub(super) fn drop_link(&mut self, id: LinkId) {
-        debug_assert!(self.links.get(id).is_none_or(|link| link.pipeline.phase() != Phase::Ready
-            || link.pipeline.owed() == 0
-            || matches!(link.role, Role::Tracker(_))));
+        debug_assert!(
+            self.links
+                .get(id)
+                .is_none_or(|link| { matches!(link.role, Role::Tracker(_) | Role::Pinned) })
+        );
         if self.links.remove(id).is_some() {
             self.outputs.push_back(Output::CloseLink { link: id });
         }

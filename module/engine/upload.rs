@@ -160,13 +160,7 @@ impl Engine {
     /// request.
     pub(super) fn abandon_upload(&mut self, upload: Upload) {
         if let Some(link) = upload.link {
-            self.close_pinned(link);
-        }
-    }
-
-    fn close_pinned(&mut self, id: LinkId) {
-        if self.links.remove(id).is_some() {
-            self.outputs.push_back(super::Output::CloseLink { link: id });
+            self.drop_link(link);
         }
     }
 
@@ -180,11 +174,11 @@ impl Engine {
             // The shard has answered before it had the whole request: it can't be spoken to any
             // more.
             self.pinned_failed(id);
-            self.close_pinned(id);
+            self.drop_link(id);
         } else if self.shards[shard.index()].idle_pinned.len() < limits::PINNED_IDLE_MAX {
             self.shards[shard.index()].idle_pinned.push(id);
         } else {
-            self.close_pinned(id);
+            self.drop_link(id);
         }
     }
 
