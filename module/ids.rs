@@ -77,7 +77,7 @@ macro_rules! slab_id {
             index: u32,
             tag: u32,
         }
-        impl SlabId for $name {
+        impl $crate::ids::SlabId for $name {
             fn new(index: u32, tag: u32) -> Self {
                 Self { index, tag }
             }
@@ -90,6 +90,8 @@ macro_rules! slab_id {
         }
     };
 }
+
+pub(crate) use slab_id;
 
 slab_id! {
     /// One client connection. The worker that accepted it gives the id out.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{SessionId, SlabId};
+use crate::ids::{SessionId, slab_id};
 
 /// One unbroken history of one primary: as long as its run id and its replication id stay the same.
 /// The engine counts them, per shard, from 1; generation 0 is before the first connection.
@@ -177,23 +177,9 @@ pub enum Proof {
     Below(u64),
 }
 
-/// A tracker connection: one on which rounds, and nothing else, are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrackerId {
-    index: u32,
-    tag: u32,
-}
-
-impl SlabId for TrackerId {
-    fn new(index: u32, tag: u32) -> Self {
-        Self { index, tag }
-    }
-    fn index(self) -> u32 {
-        self.index
-    }
-    fn tag(self) -> u32 {
-        self.tag
-    }
+slab_id! {
+    /// A tracker connection: one on which rounds, and nothing else, are asked.
+    TrackerId
 }
 
 /// Something for the engine to do, from [`super::ShardAcks::poll_action`].
