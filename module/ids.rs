@@ -101,6 +101,10 @@ slab_id! {
     /// One connection to a shard. The engine that asked for it gives the id out.
     LinkId
 }
+slab_id! {
+    /// What the connections that a session uses have in common; each engine gives out its own.
+    LaneId
+}
 
 /// A vector with holes, whose ids tell an old tenant of a place from a new one.
 #[derive(Clone, Debug)]

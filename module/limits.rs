@@ -195,6 +195,15 @@ pub const CLIENT_FILTER_IDS_MAX: usize = 1024;
 /// CPU.
 pub const LINK_RETRY: Duration = Duration::from_millis(100);
 
+/// Lanes of one worker: different combinations of user, RESP version and database that clients use
+/// at a time. Each costs a connection to every shard that it is used on; beyond it AUTH, SELECT and
+/// HELLO are refused.
+pub const LANES_MAX: usize = 1024;
+
+/// The connections of a lane that nobody used for this long are closed. Long enough for a client
+/// that comes back every few seconds, short enough for a user's password not to stay in memory.
+pub const LANE_IDLE_MAX: Duration = Duration::from_secs(10);
+
 /// Links for large requests that are kept open, for each shard, while nobody uses them.
 pub const PINNED_IDLE_MAX: usize = 2;
 

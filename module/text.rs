@@ -98,6 +98,10 @@ pub fn out_of_reach(shard: &str) -> String {
     )
 }
 
+/// More different users, RESP versions and databases at a time than [`crate::limits::LANES_MAX`].
+pub const TOO_MANY_LANES: &str =
+    "ERR too many different users and databases are in use on this endpoint";
+
 // ---------------------------------------------------------------------------------- routing
 
 /// Source: redis `db.c`, `selectCommand`.

@@ -41,12 +41,14 @@ impl Engine {
             }
             ClientSub::Info => {
                 let line = self.sessions.get(id).map(|session| self.line(session));
-                self.answer(id, |out| write::bulk(out, line.unwrap_or_default().as_bytes()));
+                let resp = self.resp(id);
+                self.answer(id, |out| write::text(out, resp, line.unwrap_or_default().as_bytes()));
             }
             ClientSub::GetName => {
                 let name = self.sessions.get(id).map(|session| session.profile.name.clone());
+                let resp = self.resp(id);
                 self.answer(id, |out| match name.as_deref() {
-                    None | Some("") => write::nil(out),
+                    None | Some("") => write::null(out, resp),
                     Some(name) => write::bulk(out, name.as_bytes()),
                 });
             }
@@ -223,7 +225,7 @@ impl Engine {
             Finish::Lines => {
                 lines.sort_unstable();
                 let text: String = lines.into_iter().map(|(_, line)| line).collect();
-                write::bulk(&mut reply, text.as_bytes());
+                write::text(&mut reply, self.resp(session), text.as_bytes());
             }
             Finish::Count => write::int(&mut reply, i64::try_from(count).unwrap_or(i64::MAX)),
             Finish::Found if count > 0 => write::simple(&mut reply, "OK"),
@@ -309,14 +311,15 @@ impl Engine {
         let command = session
             .last_command
             .map_or("NULL", |spec| self.router.table().spec(spec).name.as_ref());
+        let db = self.lanes.key(session.lane).db;
         let mut line = String::new();
         // Writing to a string can't fail.
         let _ = writeln!(
             line,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={db} sub=0 psub=0 \
              ssub=0 multi=-1 watch=0 qbuf={held} qbuf-free={room} argv-mem=0 multi-mem=0 rbs={} \
              rbp=0 obl={} oll=0 omem=0 tot-mem={memory} events={} cmd={command} user=default \
-             redir=-1 resp=2 lib-name={} lib-ver={}",
+             redir=-1 resp={} lib-name={} lib-ver={}",
             session.client,
             session.peer.address,
             session.peer.local,
@@ -327,6 +330,7 @@ impl Engine {
             session.out.capacity(),
             session.out.len(),
             if session.out.is_empty() { "r" } else { "rw" },
+            session.resp.number(),
             session.profile.lib_name,
             session.profile.lib_version,
         );

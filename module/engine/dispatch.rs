@@ -1,7 +1,7 @@
 //! A request goes its way: to one shard, to several, or to ourselves.
 
 use crate::command::Merge;
-use crate::ids::{SessionId, ShardId};
+use crate::ids::{LaneId, SessionId, ShardId};
 use crate::limits;
 use crate::resp::{Intake, Parser, Request, write};
 use crate::route::{self, Plan};
@@ -10,6 +10,16 @@ use crate::{merge, text};
 
 use super::link::Token;
 use super::{Engine, Mode, Then};
+
+/// What has become of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Served {
+    /// It is on its way, or answered.
+    Done,
+    /// It stays where it is, and is served anew when all earlier ones have been answered.
+    Later,
+}
 
 /// How the replies of several shards become one.
 #[derive(Debug)]
@@ -20,12 +30,13 @@ pub(super) enum Finish {
     Scan(ShardId),
     /// INFO.
     Info,
+    /// If it is no error, the session is on another lane from now on.
+    Move(LaneId),
 }
 
 impl Engine {
     /// Serves a complete request of `len` bytes.
-    pub(super) fn dispatch(&mut self, id: SessionId, request: &Request<'_>, len: usize) {
-        self.stats().commands_processed.add(1);
+    pub(super) fn dispatch(&mut self, id: SessionId, request: &Request<'_>, len: usize) -> Served {
         let plan = self.router.plan(request, &mut self.scratch);
         if let (Some(session), Some(spec)) = (self.sessions.get_mut(id), plan.spec()) {
             session.last_command = Some(spec.id);
@@ -45,19 +56,19 @@ impl Engine {
                 self.fan_out(id, request, len, writes, finish);
             }
             Plan::Scan { shard, cursor, .. } => {
-                let Some(seat) = self.reserve_parts(id, 1, Finish::Scan(shard)) else {
-                    return;
-                };
-                let token = Token::Part { session: id, seat, part: 0, writes: false };
-                self.send(shard, token, |out| route::write_scan(out, request, cursor));
+                if let Some(seat) = self.reserve_parts(id, 1, Finish::Scan(shard)) {
+                    let token = Token::Part { session: id, seat, part: 0, writes: false };
+                    self.send(shard, token, |out| route::write_scan(out, request, cursor));
+                }
             }
-            Plan::Local { local, .. } => self.serve_local(id, local, request),
+            Plan::Local { local, .. } => return self.serve_local(id, local, request),
             Plan::Error(text) => {
                 let text = text.to_vec();
                 self.stats().error_replies.add(1);
                 self.answer(id, |out| write::error_bytes(out, &text));
             }
         }
+        Served::Done
     }
 
     /// Sends a request to one shard as it is.
@@ -107,7 +118,12 @@ impl Engine {
         }
     }
 
-    fn reserve_parts(&mut self, id: SessionId, parts: usize, finish: Finish) -> Option<SeatNumber> {
+    pub(super) fn reserve_parts(
+        &mut self,
+        id: SessionId,
+        parts: usize,
+        finish: Finish,
+    ) -> Option<SeatNumber> {
         let mute = self.next_is_mute(id);
         let session = self.sessions.get_mut(id)?;
         Some(session.seats.reserve_parts(parts, finish, mute))
@@ -126,19 +142,37 @@ impl Engine {
         match &gather.finish {
             Finish::Merge(merge, order) => self.merger.merge(*merge, order, &parts, &mut reply),
             Finish::Scan(shard) => merge::scan(parts[0], *shard, self.shards.len(), &mut reply),
-            Finish::Info => self.merge_info(&parts, &mut reply),
+            Finish::Info => self.merge_info(&parts, self.resp(id), &mut reply),
+            Finish::Move(lane) => {
+                self.finish_move(id, *lane, parts[0]);
+                reply.extend_from_slice(parts[0]);
+            }
         }
         self.fill_seat(id, seat, &reply);
         self.keep_memory(reply);
     }
 
+    /// Sends a command to a shard by the lane of its session.
+    fn send(&mut self, shard: ShardId, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        let lane = token.session().and_then(|session| self.sessions.get(session)).map(|s| s.lane);
+        if let Some(lane) = lane {
+            self.send_on(shard, lane, token, write);
+        }
+    }
+
     /// Sends a command to a shard, or keeps it for the shard to come back, or says that it can't.
-    fn send(&mut self, id: ShardId, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn send_on(
+        &mut self,
+        id: ShardId,
+        lane_id: LaneId,
+        token: Token,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let now = self.now;
-        let (Token::Reply { session, .. } | Token::Part { session, .. }) = token else {
+        let Some(session) = token.session() else {
             return;
         };
-        if let Some(link_id) = self.shared_link(id) {
+        if let Some(link_id) = self.shared_link(id, lane_id) {
             self.stats().shards[id.index()].commands.add(1);
             let Some(link) = self.links.get_mut(link_id) else {
                 return;
@@ -160,16 +194,20 @@ impl Engine {
         }
         let patience = self.shards[id.index()].patience(&self.settings);
         let shard = &mut self.shards[id.index()];
-        if now >= patience && !shard.is_up() {
-            let text = text::shard_down(&shard.name(), shard.why());
+        let refusal = shard.lane(lane_id, now).refusal.clone();
+        if refusal.is_some() || now >= patience && !shard.is_up() {
+            let down = || text::shard_down(&shard.name(), shard.why()).into_bytes();
+            let text = refusal.unwrap_or_else(down);
             self.stats().commands_not_sent.add(1);
             self.fail_command(token, &text);
             return;
         }
-        shard.parked_since.get_or_insert(now);
-        shard.parked.send(token, write);
-        if shard.parked.backlog() > limits::LINK_BACKLOG_HIGH {
-            shard.holding.push(session);
+        shard.parks(lane_id);
+        let lane = shard.lane(lane_id, now);
+        lane.parked_since.get_or_insert(now);
+        lane.parked.send(token, write);
+        if lane.parked.backlog() > limits::LINK_BACKLOG_HIGH {
+            lane.holding.push(session);
             self.hold_for_link(session);
         }
         self.stats().commands_delayed.add(1);

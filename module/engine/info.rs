@@ -2,7 +2,7 @@
 
 use crate::ids::SessionId;
 use crate::merge::info::{Own, merge_info};
-use crate::resp::{Request, Value, write};
+use crate::resp::{Request, Value, Version, write};
 
 use super::dispatch::Finish;
 use super::event::{ReplicaView, ShardView};
@@ -19,7 +19,7 @@ impl Engine {
     }
 
     /// The shards' texts are there.
-    pub(super) fn merge_info(&self, parts: &[&[u8]], out: &mut Vec<u8>) {
+    pub(super) fn merge_info(&self, parts: &[&[u8]], resp: Version, out: &mut Vec<u8>) {
         let mut texts = Vec::with_capacity(parts.len());
         for part in parts {
             match Value::parse(part) {
@@ -31,7 +31,7 @@ impl Engine {
         let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
         let mut merged = Vec::new();
         merge_info(&texts, &self.own_info(), &mut merged);
-        write::bulk(out, &merged);
+        write::text(out, resp, &merged);
     }
 
     /// What the endpoint knows better than the shards: its clients, and what they see.

@@ -1,20 +1,30 @@
 //! Connections to shards: what each is for, and whose each reply is.
 
-use crate::ids::{LinkId, SessionId, ShardId, Time};
+use crate::ids::{LaneId, LinkId, SessionId, ShardId, Time};
 use crate::pipeline::Pipeline;
 use crate::session::SeatNumber;
 
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// The commands of all clients.
-    Shared,
-    /// The large request of one client at a time.
-    Pinned,
+    /// The commands of all clients of a lane.
+    Shared(LaneId),
+    /// One client of a lane at a time.
+    Pinned(LaneId),
     /// Weir's own questions: who the replicas are, and unblocking a tracker.
     Control,
     /// Rounds; no client's data travels on it, so no WAIT ever holds up anybody.
     Tracker(crate::acks::TrackerId),
+}
+
+impl Role {
+    /// The lane that it belongs to, if it is for clients.
+    pub(super) fn lane(self) -> Option<LaneId> {
+        match self {
+            Self::Shared(lane) | Self::Pinned(lane) => Some(lane),
+            Self::Control | Self::Tracker(_) => None,
+        }
+    }
 }
 
 /// Whose a reply is.
@@ -44,6 +54,16 @@ pub(super) enum Token {
     Own(Own),
 }
 
+impl Token {
+    /// Whose reply it is, if a client's.
+    pub(super) fn session(self) -> Option<SessionId> {
+        match self {
+            Self::Reply { session, .. } | Self::Part { session, .. } => Some(session),
+            Self::Own(_) => None,
+        }
+    }
+}
+
 /// What the engine itself has asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Own {
@@ -53,8 +73,10 @@ pub(super) enum Own {
     Named,
     /// CLIENT ID.
     Id,
-    /// INFO, as the last question of a greeting.
+    /// INFO, as the last question of every link's greeting.
     Greeting,
+    /// AUTH, SELECT or HELLO: what makes a connection one of a lane.
+    Lane,
     /// COMMAND.
     Commands,
     /// What moves a tracker's offset past all writes before it.
@@ -87,6 +109,8 @@ pub(super) struct Link {
     pub own_reply: Vec<u8>,
     /// What the shard said against us while we greeted it: why, if it then closes the connection.
     pub refusal: Option<String>,
+    /// The shard's error when it refused the link's lane.
+    pub lane_refusal: Option<Vec<u8>>,
     /// What the round that is out has brought so far.
     pub round: RoundReplies,
     /// Since when it owes a reply without having sent a byte.
@@ -137,6 +161,7 @@ impl Link {
             client_id: None,
             own_reply: Vec::new(),
             refusal: None,
+            lane_refusal: None,
             round: RoundReplies::default(),
             silent_since: now,
             pause: None,

@@ -17,11 +17,12 @@ use crate::command::{CommandTable, TableError};
 use crate::ids::{LinkId, ShardId};
 use crate::limits;
 use crate::pipeline::Pipeline;
-use crate::resp::{Value, write};
+use crate::resp::{Value, Version, write};
 use crate::route::Router;
 use crate::stats::ShardState;
 use crate::topology::{Change, History, Report};
 
+use super::lanes::LaneKey;
 use super::link::{Link, Own, Role, Token};
 use super::shard::State;
 use super::{Engine, Level, Output};
@@ -29,6 +30,25 @@ use super::{Engine, Level, Output};
 /// The sections of INFO that tell who a primary is, and all that acknowledgements need to know.
 pub(super) const REPORT_INFO: &[&str] =
     &["INFO", "server", "replication", "persistence", "cluster"];
+
+/// Writes what makes a greeted connection one of a lane. Returns how many replies that will bring.
+/// HELLO comes last, so that all replies before it are in RESP2.
+fn write_lane(out: &mut Vec<u8>, lane: &LaneKey) -> usize {
+    let mut words = 0;
+    if let Some(login) = &lane.login {
+        write::request(out, &[b"AUTH".as_slice(), &login.user, &login.password]);
+        words += 1;
+    }
+    if lane.db != 0 {
+        write::request(out, &["SELECT", lane.db.to_string().as_str()]);
+        words += 1;
+    }
+    if lane.resp == Version::Resp3 {
+        write::request(out, &["HELLO", "3"]);
+        words += 1;
+    }
+    words
+}
 
 impl Engine {
     // ---------------------------------------------------------------- opening
@@ -46,28 +66,6 @@ impl Engine {
         link
     }
 
-    /// The link that carries everybody's commands to a shard; opened when first needed. None if the
-    /// shard is not there.
-    pub(super) fn shared_link(&mut self, id: ShardId) -> Option<LinkId> {
-        let now = self.now;
-        let shard = &mut self.shards[id.index()];
-        if shard.shared.is_some() {
-            return shard.shared;
-        }
-        if !shard.is_up() || now < shard.shared_retry_at {
-            return None;
-        }
-        let parked = std::mem::take(&mut shard.parked);
-        let holding = std::mem::take(&mut shard.holding);
-        let link = self.open_link(id, Role::Shared, parked);
-        if let Some(opened) = self.links.get_mut(link) {
-            opened.holding = holding;
-        }
-        self.shards[id.index()].shared = Some(link);
-        self.stats().shards[id.index()].pipelines.add(1);
-        Some(link)
-    }
-
     pub(super) fn link_opened(&mut self, id: LinkId) {
         self.stats().shard_connects.add(1);
         let settings = Arc::clone(&self.settings);
@@ -79,14 +77,15 @@ impl Engine {
             .connects
             .add(1);
         link.silent_since = now;
+        let lane = link.role.lane().map(|lane| self.lanes.key(lane)).unwrap_or_default();
         let name = match link.role {
-            Role::Shared => "weir",
-            Role::Pinned => "weir-pinned",
+            Role::Shared(_) => "weir",
+            Role::Pinned(_) => "weir-pinned",
             Role::Control => "weir-control",
             Role::Tracker(_) => "weir-tracker",
         };
         link.pipeline.opened(|out| {
-            let mut tokens = Vec::with_capacity(4);
+            let mut tokens = Vec::with_capacity(7);
             let (user, password) = (&settings.shard_user, &settings.shard_password);
             if !password.is_empty() {
                 if user.is_empty() {
@@ -102,6 +101,8 @@ impl Engine {
             tokens.push(Token::Own(Own::Id));
             write::request(out, REPORT_INFO);
             tokens.push(Token::Own(Own::Greeting));
+            let words = write_lane(out, &lane);
+            tokens.extend(std::iter::repeat_n(Token::Own(Own::Lane), words));
             tokens
         });
         self.flush_link(id);
@@ -127,7 +128,7 @@ impl Engine {
                 Ok(report) if report.loading => self.reject_link(id, "it is loading its data"),
                 Ok(report) => {
                     if self.observe(shard, report, Some(id)) {
-                        self.greeted(id);
+                        self.if_greeted(id);
                     }
                 }
                 Err(error) => self.reject_link(id, &format!("its INFO can't be read: {error}")),
@@ -137,25 +138,33 @@ impl Engine {
                 self.reject_link(id, &why);
             }
             (Own::Greeting, _) => self.reject_link(id, "its INFO is no text"),
+            (Own::Lane, Some((Value::Error(text), _))) => {
+                let why = format!("it refuses a client: {}", String::from_utf8_lossy(&text));
+                link.lane_refusal = Some(text);
+                self.reject_link(id, &why);
+            }
+            (Own::Lane, _) => self.if_greeted(id),
             _ => {}
         }
     }
 
-    fn greeted(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(id) else {
+    /// If the last word of a greeting has been answered, the link is ready.
+    fn if_greeted(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id).filter(|link| link.pipeline.is_greeting_over())
+        else {
             return;
         };
         let (shard, role) = (link.shard, link.role);
         link.pipeline.greeted();
         match role {
             Role::Control => self.shard_up(shard, id),
-            Role::Shared => {
-                self.shards[shard.index()].parked_since = None;
+            Role::Shared(lane) => {
+                self.shards[shard.index()].lane(lane, self.now).parked_since = None;
             }
             Role::Tracker(tracker) => {
                 self.shards[shard.index()].acks.tracker_ready(tracker, self.now);
             }
-            Role::Pinned => {}
+            Role::Pinned(_) => {}
         }
         self.flush_link(id);
     }
@@ -182,7 +191,10 @@ impl Engine {
             self.send_own(control, Own::Commands, |out| write::request(out, &["COMMAND"]));
         }
         self.ask_report(id, control);
-        self.shared_link(id);
+        let waiting = self.shards[id.index()].parking.clone();
+        for lane in std::iter::once(self.lanes.first).chain(waiting) {
+            self.shared_link(id, lane);
+        }
         self.wake_uploaders(id);
     }
 
@@ -242,38 +254,22 @@ impl Engine {
             self.touch(session);
         }
         match link.role {
-            Role::Shared => self.shared_failed(shard, link.pipeline, greeted, reason),
+            Role::Shared(lane) => self.shared_failed(lane, link, greeted, reason),
             Role::Control => self.control_failed(shard, greeted, reason),
             Role::Tracker(tracker) => {
                 let shard = &mut self.shards[shard.index()];
                 shard.trackers.retain(|(_, link)| *link != id);
                 shard.acks.tracker_lost(tracker, self.now);
             }
-            Role::Pinned => {
+            Role::Pinned(lane) => {
                 // There is no next connection for a request of which nothing had left.
                 let text = crate::text::cut_off(&self.shards[shard.index()].name(), reason);
                 for token in link.pipeline.drop_unsent() {
-                    self.fail_command(token, &text);
+                    self.fail_command(token, text.as_bytes());
                 }
-                self.shards[shard.index()].idle_pinned.retain(|link| *link != id);
+                self.shards[shard.index()].lane(lane, self.now).idle.retain(|link| *link != id);
                 self.pinned_failed(id);
             }
-        }
-    }
-
-    fn shared_failed(&mut self, id: ShardId, unsent: Pipeline<Token>, greeted: bool, reason: &str) {
-        self.stats().shards[id.index()].pipelines.sub(1);
-        let now = self.now;
-        let shard = &mut self.shards[id.index()];
-        shard.shared = None;
-        shard.shared_retry_at = now + limits::LINK_RETRY;
-        if unsent.owed() > 0 {
-            shard.parked_since.get_or_insert(now);
-        }
-        shard.parked = unsent;
-        if shard.is_up() && !greeted {
-            let line = format!("{}: a connection for commands failed: {reason}", shard.name());
-            self.log(Level::Warning, line);
         }
     }
 
@@ -425,28 +421,7 @@ impl Engine {
             }
             _ => {}
         }
-        let shard = &self.shards[index];
-        if shard.parked.owed() > 0 {
-            self.shared_link(id);
-        }
-        let shard = &mut self.shards[index];
-        let patience = self.settings.failover_timeout;
-        if shard.shared.is_none() && shard.parked_since.is_some_and(|at| now >= at + patience) {
-            shard.parked_since = None;
-            let text = crate::text::shard_down(&shard.name(), shard.why());
-            let tokens = shard.parked.drop_unsent();
-            let held = std::mem::take(&mut shard.holding);
-            self.stats().commands_not_sent.add(tokens.len() as u64);
-            for token in tokens {
-                self.fail_command(token, &text);
-            }
-            for session in held {
-                if let Some(held) = self.sessions.get_mut(session) {
-                    held.holds.link = false;
-                }
-                self.touch(session);
-            }
-        }
+        self.parking_timer(id);
         let shard = &mut self.shards[index];
         shard.acks.handle_timeout(now);
         if now >= shard.patience(&self.settings) {
@@ -492,12 +467,10 @@ impl Engine {
         }
     }
 
-    /// Closes a link of whose replies nobody is to hear: a tracker, or one for large requests.
+    /// Closes a link of whose replies nobody is to hear.
     pub(super) fn drop_link(&mut self, id: LinkId) {
         debug_assert!(
-            self.links
-                .get(id)
-                .is_none_or(|link| { matches!(link.role, Role::Tracker(_) | Role::Pinned) })
+            self.links.get(id).is_none_or(|link| { !matches!(link.role, Role::Control) })
         );
         if self.links.remove(id).is_some() {
             self.outputs.push_back(Output::CloseLink { link: id });

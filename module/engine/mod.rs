@@ -8,6 +8,7 @@
 //!   dispatch.rs a request -> its plan -> links           replies.rs  a link's bytes -> seats, marks
 //!   upload.rs   a large request, as it arrives           waits.rs    WAIT, WAITAOF <-> acks
 //!   local.rs    what the endpoint answers itself         clients.rs  CLIENT LIST, KILL, UNBLOCK
+//!   moves.rs    HELLO, SELECT, RESET                     lanes.rs    which links a session uses
 //!   info.rs     INFO over all shards                     shard.rs    one shard's links and acks
 //! ```
 //!
@@ -19,9 +20,11 @@ mod clients;
 mod dispatch;
 mod event;
 mod info;
+mod lanes;
 mod link;
 mod links;
 mod local;
+mod moves;
 mod replies;
 mod serve;
 mod shard;
@@ -49,6 +52,7 @@ pub use event::{
 };
 
 use dispatch::Finish;
+use lanes::Lanes;
 use link::Links;
 use shard::Shard;
 use upload::Upload;
@@ -119,6 +123,7 @@ pub struct Engine {
     sessions: Mirror<SessionId, Session>,
     by_client: HashMap<u64, SessionId>,
     links: Links,
+    lanes: Lanes,
     shards: Vec<Shard>,
     book: waits::Book,
     asked: HashMap<u64, Asked>,
@@ -150,6 +155,7 @@ impl Engine {
             sessions: Mirror::default(),
             by_client: HashMap::new(),
             links: Slab::default(),
+            lanes: Lanes::new(now),
             shards,
             book: waits::Book::default(),
             asked: HashMap::new(),
@@ -259,6 +265,7 @@ impl Engine {
         if self.now >= self.sweep_at {
             self.sweep_at = self.now + limits::SWEEP_INTERVAL;
             self.sweep();
+            self.sweep_lanes();
         }
     }
 

@@ -79,7 +79,7 @@ impl Engine {
                         }
                     }
                     link.pipeline.done(&piece);
-                    if piece.last && link.role == Role::Pinned {
+                    if piece.last && matches!(link.role, Role::Pinned(_)) {
                         self.pinned_replied(id);
                     }
                 }
@@ -190,14 +190,14 @@ impl Engine {
                 session.marks.lost(shard);
             }
         }
-        self.fail_command(token, &text);
+        self.fail_command(token, text.as_bytes());
     }
 
     /// Answers a command with an error in the shard's stead.
-    pub(super) fn fail_command(&mut self, token: Token, text: &str) {
+    pub(super) fn fail_command(&mut self, token: Token, text: &[u8]) {
         self.stats().error_replies.add(1);
         let mut reply = Vec::new();
-        write::error(&mut reply, text);
+        write::error_bytes(&mut reply, text);
         match token {
             Token::Reply { session, seat, .. } => {
                 let Some(to) = self.sessions.get_mut(session) else {
@@ -231,7 +231,7 @@ impl Engine {
 
     fn own_reply(&mut self, id: LinkId, own: Own, reply: &[u8]) {
         match own {
-            Own::Login | Own::Named | Own::Id | Own::Greeting => {
+            Own::Login | Own::Named | Own::Id | Own::Greeting | Own::Lane => {
                 self.greeting_reply(id, own, reply);
             }
             Own::Commands => self.shard_commands(id, reply),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::ids::SessionId;
 use crate::limits;
-use crate::resp::{Intake, Outbox, Parsed, Parser, ProtocolError, Request, write};
+use crate::resp::{Intake, Outbox, Parsed, Parser, ProtocolError, Request, Version, write};
 use crate::session::{Holds, Profile, ReplyMode, Seats};
 
+use super::dispatch::Served;
 use super::link::TooMuch;
 use super::{Engine, Level, Mode, Output, Peer, Session, Then};
 
@@ -22,6 +23,8 @@ impl Engine {
             peer,
             since: self.now,
             active: self.now,
+            lane: self.lanes.first,
+            resp: Version::default(),
             profile: Profile::default(),
             last_command: None,
             intake: None,
@@ -40,6 +43,7 @@ impl Engine {
             moved: self.now,
         };
         self.sessions.insert(id, session);
+        self.lanes.enter(self.lanes.first);
         self.stats().connections_received.add(1);
         self.stats().connected_clients.add(1);
     }
@@ -87,6 +91,7 @@ impl Engine {
             return;
         };
         self.by_client.remove(&session.client);
+        self.lanes.leave(session.lane, self.now);
         self.stats().connected_clients.sub(1);
         self.cancel_wait(id);
         if let Mode::Uploading(upload) = session.mode {
@@ -260,12 +265,18 @@ impl Engine {
         match parser.parse(intake.bytes()) {
             Parsed::Complete { len } => {
                 let request = Request { bytes: intake.bytes(), args: parser.args() };
-                self.dispatch(id, &request, len);
+                if self.dispatch(id, &request, len) == Served::Later {
+                    return false;
+                }
                 intake.consume(len);
+                self.stats().commands_processed.add(1);
             }
             Parsed::Inline { len, args } => {
-                self.serve_inline(id, &args);
+                if self.serve_inline(id, &args) == Served::Later {
+                    return false;
+                }
                 intake.consume(len);
+                self.stats().commands_processed.add(1);
             }
             Parsed::Empty { len } => intake.consume(len),
             Parsed::NeedMore => return self.serve_large(id, intake, parser),
@@ -281,12 +292,15 @@ impl Engine {
 
     /// An inline request goes on its way as the multibulk that it stands for: what is forwarded is
     /// always in one form.
-    fn serve_inline(&mut self, id: SessionId, args: &[Vec<u8>]) {
+    fn serve_inline(&mut self, id: SessionId, args: &[Vec<u8>]) -> Served {
         let mut bytes = Vec::new();
         write::request(&mut bytes, args);
         let mut parser = Parser::default();
-        if let Parsed::Complete { len } = parser.parse(&bytes) {
-            self.dispatch(id, &Request { bytes: &bytes, args: parser.args() }, len);
+        match parser.parse(&bytes) {
+            Parsed::Complete { len } => {
+                self.dispatch(id, &Request { bytes: &bytes, args: parser.args() }, len)
+            }
+            _ => Served::Done,
         }
     }
 

@@ -1,13 +1,12 @@
 //! One shard as one engine sees it: its links, its history, its acknowledgements.
 
 use crate::acks::ShardAcks;
-use crate::ids::{LinkId, SessionId, ShardId, Time};
-use crate::pipeline::Pipeline;
+use crate::ids::{LaneId, LinkId, Mirror, SessionId, ShardId, Time};
 use crate::settings::Settings;
 use crate::shards::Address;
 use crate::topology::{History, Report};
 
-use super::link::Token;
+use super::lanes::LaneLinks;
 
 /// How we stand with a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,22 +36,14 @@ pub(super) struct Shard {
     pub report: Option<Report>,
     pub acks: ShardAcks,
     pub control: Option<LinkId>,
-    pub shared: Option<LinkId>,
+    pub lanes: Mirror<LaneId, LaneLinks>,
+    /// Lanes with commands that wait for a shared link, each once.
+    pub parking: Vec<LaneId>,
     pub trackers: Vec<(crate::acks::TrackerId, LinkId)>,
-    /// Links for large requests that nobody uses now.
-    pub idle_pinned: Vec<LinkId>,
-    /// Commands that wait for a link, ...
-    pub parked: Pipeline<Token>,
-    /// ... since when, ...
-    pub parked_since: Option<Time>,
-    /// ... and the sessions that are not read until they have left.
-    pub holding: Vec<SessionId>,
     /// Sessions whose large request waits for it to come back.
     pub uploaders: Vec<SessionId>,
     /// When to connect again.
     pub retry_at: Time,
-    /// When to open a shared link again.
-    pub shared_retry_at: Time,
     /// When to ask how it is; or, while the control link is being made, until when it may take.
     pub poll_at: Time,
     /// Its COMMAND has been read.
@@ -72,17 +63,28 @@ impl Shard {
             report: None,
             acks: ShardAcks::new(),
             control: None,
-            shared: None,
+            lanes: Mirror::default(),
+            parking: Vec::new(),
             trackers: Vec::new(),
-            idle_pinned: Vec::new(),
-            parked: Pipeline::default(),
-            parked_since: None,
-            holding: Vec::new(),
             uploaders: Vec::new(),
             retry_at: now,
-            shared_retry_at: now,
             poll_at: now,
             commands_known: false,
+        }
+    }
+
+    /// The connections of a lane.
+    pub(super) fn lane(&mut self, id: LaneId, now: Time) -> &mut LaneLinks {
+        if self.lanes.get(id).is_none() {
+            self.lanes.insert(id, LaneLinks::new(now));
+        }
+        self.lanes.get_mut(id).expect("it was put there")
+    }
+
+    /// Commands of a lane wait for a shared link.
+    pub(super) fn parks(&mut self, id: LaneId) {
+        if !self.parking.contains(&id) {
+            self.parking.push(id);
         }
     }
 
@@ -115,12 +117,14 @@ impl Shard {
             None => Some(self.retry_at),
             Some(_) => Some(self.poll_at),
         };
-        // What waits on a link that is being made is that link's: it will come, or fail.
-        let parked = self.parked_since.filter(|_| self.shared.is_none());
-        let parked = parked.map(|since| since + settings.failover_timeout);
-        let shared = (self.is_up() && self.shared.is_none() && self.parked.owed() > 0)
-            .then_some(self.shared_retry_at);
+        let parking = self.parking.iter().filter_map(|lane| self.lanes.get(*lane));
+        let parked = parking
+            .filter_map(|lane| {
+                let given_up = lane.parked_since.map(|since| since + settings.failover_timeout);
+                given_up.into_iter().chain(self.is_up().then_some(lane.retry_at)).min()
+            })
+            .min();
         let uploaders = (!self.uploaders.is_empty()).then(|| self.patience(settings));
-        [control, parked, shared, uploaders, self.acks.next_timeout()].into_iter().flatten().min()
+        [control, parked, uploaders, self.acks.next_timeout()].into_iter().flatten().min()
     }
 }

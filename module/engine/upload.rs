@@ -10,7 +10,7 @@
 //! when nothing of the client's is outstanding, and the client is served on only when the reply is
 //! here: its requests can't overtake each other.
 
-use crate::ids::{LinkId, SessionId, ShardId};
+use crate::ids::{LaneId, LinkId, SessionId, ShardId};
 use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::resp::{Follower, Intake, Parser};
@@ -41,7 +41,8 @@ impl Engine {
             return;
         };
         let seat = session.seats.reserve(mute);
-        let link = self.pinned_link(shard);
+        let lane = session.lane;
+        let link = self.pinned_link(shard, lane);
         let token = Token::Reply { session: id, seat, writes };
         match link {
             Some(link) => {
@@ -53,7 +54,7 @@ impl Engine {
             None => {
                 let shard = &self.shards[shard.index()];
                 let text = crate::text::shard_down(&shard.name(), shard.why());
-                self.fail_command(token, &text);
+                self.fail_command(token, text.as_bytes());
             }
         }
         self.stats().commands_processed.add(1);
@@ -82,14 +83,15 @@ impl Engine {
     }
 
     /// A link of the session's own: one that is idle, or a new one.
-    fn pinned_link(&mut self, shard: ShardId) -> Option<LinkId> {
-        if let Some(link) = self.shards[shard.index()].idle_pinned.pop() {
+    fn pinned_link(&mut self, shard: ShardId, lane: LaneId) -> Option<LinkId> {
+        let now = self.now;
+        if let Some(link) = self.shards[shard.index()].lane(lane, now).idle.pop() {
             return Some(link);
         }
         if !self.shards[shard.index()].is_up() {
             return None;
         }
-        Some(self.open_link(shard, Role::Pinned, Pipeline::default()))
+        Some(self.open_link(shard, Role::Pinned(lane), Pipeline::default()))
     }
 
     /// A large request that can't be forwarded as it arrives, and is too large to be held: says so,
@@ -169,14 +171,20 @@ impl Engine {
         let Some(link) = self.links.get(id) else {
             return;
         };
-        let shard = link.shard;
+        let (shard, Role::Pinned(lane)) = (link.shard, link.role) else {
+            return;
+        };
+        let now = self.now;
         if self.uploader(id).is_some() {
             // The shard has answered before it had the whole request: it can't be spoken to any
             // more.
             self.pinned_failed(id);
             self.drop_link(id);
-        } else if self.shards[shard.index()].idle_pinned.len() < limits::PINNED_IDLE_MAX {
-            self.shards[shard.index()].idle_pinned.push(id);
+            return;
+        }
+        let idle = &mut self.shards[shard.index()].lane(lane, now).idle;
+        if idle.len() < limits::PINNED_IDLE_MAX {
+            idle.push(id);
         } else {
             self.drop_link(id);
         }

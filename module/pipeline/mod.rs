@@ -117,6 +117,11 @@ impl<T: Copy> Pipeline<T> {
         self.phase == Phase::Ready
     }
 
+    /// Whether every word of the greeting has been answered.
+    pub fn is_greeting_over(&self) -> bool {
+        self.phase != Phase::Connecting && self.greeting_owed == 0
+    }
+
     /// Replies that are owed, commands that have not left included.
     pub fn owed(&self) -> usize {
         self.owed.len()

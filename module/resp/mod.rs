@@ -22,6 +22,26 @@ pub use reply::{Scan, Scanner};
 pub use request::{Args, Follower, Parsed, Parser, ProtocolError, Request};
 pub use value::Value;
 
+/// Which RESP a connection speaks, as HELLO chose it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// What every connection begins with.
+    #[default]
+    Resp2,
+    /// After `HELLO 3`.
+    Resp3,
+}
+
+impl Version {
+    /// As HELLO and CLIENT LIST write it.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Resp2 => 2,
+            Self::Resp3 => 3,
+        }
+    }
+}
+
 /// A decimal number as Redis reads one in a RESP header: an optional minus, no plus, no leading
 /// zero, no blank. Source: redis `util.c`, `string2ll`.
 pub fn parse_int(digits: &[u8]) -> Option<i64> {

@@ -1,6 +1,10 @@
-//! Replies and requests that the endpoint makes itself, as RESP2 bytes.
+//! Replies and requests that the endpoint makes itself.
+//!
+//! What both versions of RESP write alike needs no version.
 
 use std::io::Write as _;
+
+use super::Version;
 
 fn header(out: &mut Vec<u8>, kind: u8, number: i64) {
     out.push(kind);
@@ -51,6 +55,36 @@ pub fn nil(out: &mut Vec<u8>) {
 /// The header of an array of `length` elements; they follow.
 pub fn array(out: &mut Vec<u8>, length: usize) {
     header(out, b'*', i64::try_from(length).unwrap_or(i64::MAX));
+}
+
+/// The header of a map of `pairs` keys, each with its value behind it; in RESP2 an array.
+pub fn map(out: &mut Vec<u8>, version: Version, pairs: usize) {
+    match version {
+        Version::Resp2 => array(out, 2 * pairs),
+        Version::Resp3 => header(out, b'%', i64::try_from(pairs).unwrap_or(i64::MAX)),
+    }
+}
+
+/// What isn't there: RESP2's null bulk, RESP3's null.
+pub fn null(out: &mut Vec<u8>, version: Version) {
+    match version {
+        Version::Resp2 => nil(out),
+        Version::Resp3 => out.extend_from_slice(b"_\r\n"),
+    }
+}
+
+/// A text for people: in RESP3 a verbatim string. Source: redis `networking.c`,
+/// `addReplyVerbatim`.
+pub fn text(out: &mut Vec<u8>, version: Version, bytes: &[u8]) {
+    match version {
+        Version::Resp2 => bulk(out, bytes),
+        Version::Resp3 => {
+            header(out, b'=', i64::try_from(bytes.len() + 4).unwrap_or(i64::MAX));
+            out.extend_from_slice(b"txt:");
+            out.extend_from_slice(bytes);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 /// A whole request: an array of bulks.

@@ -42,10 +42,6 @@ pub(super) struct Shape {
 pub(super) enum Check {
     /// AUTH: no passwords are known here.
     Auth,
-    /// SELECT: there is one database.
-    Select,
-    /// COPY: its DB option names another database.
-    Copy,
     /// SORT: its patterns may name keys of other shards.
     Sort,
     /// XREAD, XREADGROUP: their BLOCK option makes them wait.
@@ -74,6 +70,8 @@ pub enum Local {
     Time,
     /// HELLO
     Hello,
+    /// SELECT
+    Select,
     /// INFO
     Info,
     /// WAIT

@@ -1,7 +1,7 @@
 //! Options that decide where a request goes, or whether it goes at all.
 
 use crate::command::{SortOption, is_data_setting, sort_options};
-use crate::resp::{Request, parse_int};
+use crate::resp::Request;
 use crate::shards::HashSlot;
 use crate::text;
 
@@ -25,25 +25,6 @@ pub(super) fn auth(request: &Request<'_>) -> Verdict {
         3 if request.arg(1) == b"default" => Verdict::Ok,
         3 => Verdict::Error(text::WRONG_PASSWORD),
         _ => Verdict::Error(text::SYNTAX),
-    }
-}
-
-/// There is one database. Source: redis `db.c`, `selectCommand`.
-pub(super) fn select(request: &Request<'_>) -> Verdict {
-    match parse_int(request.arg(1)) {
-        None => Verdict::Error(text::NOT_AN_INTEGER),
-        Some(0) => Verdict::Ok,
-        Some(number) if i32::try_from(number).is_err() => Verdict::Error(text::NOT_AN_INTEGER),
-        Some(_) => Verdict::Error(text::DB_OUT_OF_RANGE),
-    }
-}
-
-/// Only within database 0.
-pub(super) fn copy(request: &Request<'_>) -> Verdict {
-    let db = (3..request.len()).find(|&at| request.arg(at).eq_ignore_ascii_case(b"db"));
-    match db.and_then(|at| request.get(at + 1)) {
-        None | Some(b"0") => Verdict::Pass,
-        Some(_) => Verdict::Refused("copy db".to_owned()),
     }
 }
 

@@ -202,8 +202,6 @@ impl Router {
     ) -> Plan<'a> {
         let verdict = match check {
             Check::Auth => options::auth(request),
-            Check::Select => options::select(request),
-            Check::Copy => options::copy(request),
             Check::Sort if self.has_one_shard() => Verdict::Pass,
             Check::Sort => options::sort(request),
             Check::Read => options::read(request),

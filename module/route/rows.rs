@@ -121,9 +121,16 @@ const ROWS: &[Row] = &[
         why: "about a connection, and here that is a pipeline of many clients",
     },
     Row { names: &["auth"], what: checked(Check::Auth), why: "no passwords are known here yet" },
-    Row { names: &["select"], what: checked(Check::Select), why: "there is one database" },
-    Row { names: &["copy"], what: checked(Check::Copy), why: "there is one database" },
-    Row { names: &["move", "swapdb"], what: Is(Action::Refused), why: "there is one database" },
+    Row {
+        names: &["select"],
+        what: local(Local::Select),
+        why: "chooses the session's database, not a pipeline's",
+    },
+    Row {
+        names: &["swapdb"],
+        what: All(How::AllSucceeded),
+        why: "a database is that of all shards together",
+    },
     Row {
         names: &["multi", "exec", "discard", "watch", "unwatch"],
         what: Is(Action::Refused),

@@ -11,8 +11,8 @@
 
 pub mod seats;
 
-use crate::ids::Time;
-use crate::resp::{Intake, Outbox, Parser};
+use crate::ids::{LaneId, Time};
+use crate::resp::{Intake, Outbox, Parser, Version};
 
 pub use seats::{Gather, SeatNumber, Seats};
 
@@ -110,6 +110,10 @@ pub struct Session<F, U, W, M, C> {
     pub since: Time,
     /// When it last sent something.
     pub active: Time,
+    /// Which connections to shards it uses.
+    pub lane: LaneId,
+    /// Which RESP it speaks: that of its lane.
+    pub resp: Version,
     /// What it says of itself.
     pub profile: Profile,
     /// Its last command.

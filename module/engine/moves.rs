@@ -1,0 +1,214 @@
+//! HELLO, SELECT, RESET: a session changes its lane.
+//!
+//! ```text
+//!   GET k  SELECT 3  GET k          the second GET must not overtake anything of db 0:
+//!   |      |         |              so SELECT waits for all earlier replies, goes to a shard on
+//!   db 0   db 3      db 3           the lane of db 3, and the session is served on when it is
+//!                                   answered
+//! ```
+
+use crate::ids::{LaneId, SessionId, ShardId};
+use crate::resp::{Request, Version, parse_int, write};
+use crate::session::{Profile, ReplyMode};
+use crate::text;
+
+use super::dispatch::{Finish, Served};
+use super::lanes::LaneKey;
+use super::link::Token;
+use super::{Engine, Mode, Then};
+
+impl Engine {
+    /// Has the session wait for all that it is owed before anything else of it is served. Returns
+    /// whether it must.
+    pub(super) fn must_drain(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return false;
+        };
+        let owed = !session.seats.is_empty();
+        if owed {
+            session.mode = Mode::Draining(Then::Serve);
+        }
+        owed
+    }
+
+    /// The RESP version that a session speaks.
+    pub(super) fn resp(&self, id: SessionId) -> Version {
+        self.sessions.get(id).map(|session| session.resp).unwrap_or_default()
+    }
+
+    /// The key of the session's lane.
+    pub(super) fn lane_key(&self, id: SessionId) -> LaneKey {
+        self.sessions.get(id).map(|session| self.lanes.key(session.lane)).unwrap_or_default()
+    }
+
+    /// A shard to ask what any of them could answer.
+    pub(super) fn any_shard(&self) -> ShardId {
+        let up = self.shards.iter().find(|shard| shard.is_up());
+        up.map_or(ShardId(0), |shard| shard.id)
+    }
+
+    /// `SELECT index`: the shards say whether there is such a database.
+    /// Source: redis `db.c`, `selectCommand`.
+    pub(super) fn select(&mut self, id: SessionId, request: &Request<'_>) -> Served {
+        let Some(db) = parse_int(request.arg(1)).and_then(|db| i32::try_from(db).ok()) else {
+            self.answer_error(id, text::NOT_AN_INTEGER);
+            return Served::Done;
+        };
+        let Ok(db) = u32::try_from(db) else {
+            self.answer_error(id, text::DB_OUT_OF_RANGE);
+            return Served::Done;
+        };
+        let key = self.lane_key(id);
+        if key.db == db {
+            self.answer(id, |out| write::simple(out, "OK"));
+            return Served::Done;
+        }
+        if self.must_drain(id) {
+            return Served::Later;
+        }
+        let Some(lane) = self.lanes.find_or_make(LaneKey { db, ..key }, self.now) else {
+            self.answer_error(id, text::TOO_MANY_LANES);
+            return Served::Done;
+        };
+        let Some(seat) = self.reserve_parts(id, 1, Finish::Move(lane)) else {
+            return Served::Done;
+        };
+        let token = Token::Part { session: id, seat, part: 0, writes: false };
+        let shard = self.any_shard();
+        self.send_on(shard, lane, token, |out| {
+            write::request(out, &["SELECT", db.to_string().as_str()]);
+        });
+        self.must_drain(id);
+        Served::Done
+    }
+
+    /// A shard has answered what decides whether the session changes its lane.
+    pub(super) fn finish_move(&mut self, id: SessionId, lane: LaneId, reply: &[u8]) {
+        if !reply.starts_with(b"-") {
+            self.change_lane(id, lane);
+        }
+    }
+
+    /// RESET. Source: redis `networking.c`, `resetCommand`.
+    pub(super) fn reset(&mut self, id: SessionId) -> Served {
+        let first = self.lanes.first;
+        let moves = self.sessions.get(id).is_some_and(|session| session.lane != first);
+        if moves && self.must_drain(id) {
+            return Served::Later;
+        }
+        self.change_lane(id, first);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.profile = Profile::default();
+            session.reply = ReplyMode::On;
+        }
+        self.answer(id, |out| write::simple(out, "RESET"));
+        Served::Done
+    }
+
+    /// `HELLO [protover [AUTH username password] [SETNAME clientname]]`.
+    /// Source: redis `networking.c`, `helloCommand`.
+    pub(super) fn hello(&mut self, id: SessionId, request: &Request<'_>) -> Served {
+        let options = match Hello::read(request) {
+            Ok(options) => options,
+            Err(text) => {
+                self.answer_error(id, &text);
+                return Served::Done;
+            }
+        };
+        let mut key = self.lane_key(id);
+        if let Some(version) = options.version
+            && version != key.resp
+        {
+            if self.must_drain(id) {
+                return Served::Later;
+            }
+            key.resp = version;
+            let Some(lane) = self.lanes.find_or_make(key, self.now) else {
+                self.answer_error(id, text::TOO_MANY_LANES);
+                return Served::Done;
+            };
+            self.change_lane(id, lane);
+        }
+        if let (Some(name), Some(session)) = (options.name, self.sessions.get_mut(id)) {
+            session.profile.name = name;
+        }
+        self.greet(id);
+        Served::Done
+    }
+
+    /// HELLO's reply: who the endpoint is.
+    fn greet(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        let client = i64::try_from(session.client).unwrap_or(i64::MAX);
+        let resp = session.resp;
+        let (server, version) = self.posing_as();
+        self.answer(id, |out| {
+            write::map(out, resp, 7);
+            write::bulk(out, b"server");
+            write::bulk(out, server.as_bytes());
+            write::bulk(out, b"version");
+            write::bulk(out, version.as_bytes());
+            write::bulk(out, b"proto");
+            write::int(out, resp.number().into());
+            write::bulk(out, b"id");
+            write::int(out, client);
+            write::bulk(out, b"mode");
+            write::bulk(out, b"standalone");
+            write::bulk(out, b"role");
+            write::bulk(out, b"master");
+            write::bulk(out, b"modules");
+            write::array(out, 0);
+        });
+    }
+
+    /// Whose name and version the endpoint gives as its own: those of the first shard that has told
+    /// them, since its commands are what the client gets.
+    fn posing_as(&self) -> (String, String) {
+        let told = self.shards.iter().find_map(|shard| shard.report.as_ref());
+        let version = told.map_or("redis 7.2.0", |report| &report.version);
+        let (server, version) = version.split_once(' ').unwrap_or(("redis", version));
+        (server.to_owned(), version.to_owned())
+    }
+}
+
+/// What HELLO was told.
+struct Hello {
+    version: Option<Version>,
+    name: Option<String>,
+}
+
+impl Hello {
+    fn read(request: &Request<'_>) -> Result<Self, String> {
+        let version = match request.get(1).map(parse_int) {
+            None => None,
+            Some(Some(2)) => Some(Version::Resp2),
+            Some(Some(3)) => Some(Version::Resp3),
+            Some(Some(_)) => return Err(text::NO_PROTO.to_owned()),
+            Some(None) => return Err(text::PROTO_NOT_AN_INTEGER.to_owned()),
+        };
+        let mut at = 2;
+        let mut name = None;
+        while let Some(option) = request.get(at) {
+            let left = request.len() - at - 1;
+            if option.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
+                // There are no users here yet but the default one, who needs no password.
+                if request.arg(at + 1) != b"default" {
+                    return Err(text::WRONG_PASSWORD.to_owned());
+                }
+                at += 3;
+            } else if option.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
+                let wanted = request.arg(at + 1);
+                if !super::clients::is_plain(wanted) {
+                    return Err(text::CLIENT_NAME.to_owned());
+                }
+                name = Some(String::from_utf8_lossy(wanted).into_owned());
+                at += 2;
+            } else {
+                return Err(text::hello_syntax(&String::from_utf8_lossy(option)));
+            }
+        }
+        Ok(Self { version, name })
+    }
+}
