@@ -204,8 +204,13 @@ pub const LANES_MAX: usize = 1024;
 /// that comes back every few seconds, short enough for a user's password not to stay in memory.
 pub const LANE_IDLE_MAX: Duration = Duration::from_secs(10);
 
-/// Links for large requests that are kept open, for each shard, while nobody uses them.
-pub const PINNED_IDLE_MAX: usize = 2;
+/// Links for one session at a time that are kept open, for each shard and lane, while nobody uses
+/// them.
+pub const PINNED_IDLE_MAX: usize = 16;
+
+/// Bytes of a transaction's commands without keys that wait for its first with one. Beyond it the
+/// transaction is taken to the first shard, where keys of others are refused.
+pub const TRANSACTION_WAITING_MAX: usize = 1024 * 1024;
 
 /// A request of at least so many bytes is forwarded as it arrives, on a link of its own, where its
 /// begin tells where it goes. Smaller ones are held and go with everybody's.

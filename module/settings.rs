@@ -170,6 +170,11 @@ options! {
     /// How often each primary is asked who its replicas are and how far they have come.
     poll_interval: Duration, "poll-interval",
         number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
+    /// Connections to one shard that clients may have to themselves at a time: in transactions, in
+    /// commands that wait, and for large values. One more client gets an error. It must leave room
+    /// below the shard's own `maxclients`.
+    shard_pinned_max: u32, "shard-pinned-max",
+        number(8_000, 1, 1_000_000, Unit::Count), Live, Open;
     /// How much of one request is held in memory where it can't be passed on as it arrives. A
     /// larger one gets an error.
     request_max: u64, "request-max", number(64 * MB, MB, GB, Unit::Bytes), Live, Open;

@@ -102,6 +102,34 @@ pub fn out_of_reach(shard: &str) -> String {
 pub const TOO_MANY_LANES: &str =
     "ERR too many different users and databases are in use on this endpoint";
 
+/// A client needs a connection to itself, and there are too many of those already.
+pub fn too_many_pinned(shard: &str) -> String {
+    format!(
+        "ERR too many clients have a connection of their own to {shard} \
+         (weir.shard-pinned-max); the command was not sent"
+    )
+}
+
+// ----------------------------------------------------------------------------------- transactions
+
+/// Source: redis `multi.c`, `multiCommand`.
+pub const NESTED_MULTI: &str = "ERR MULTI calls can not be nested";
+/// Source: redis `multi.c`, `watchCommand`.
+pub const WATCH_IN_MULTI: &str = "ERR WATCH inside MULTI is not allowed";
+/// Source: redis `multi.c`, `execCommand`.
+pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
+/// Source: redis `multi.c`, `discardCommand`.
+pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
+/// Source: redis `server.c`, `shared.execaborterr`.
+pub const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+/// Source: redis `server.c`, `processCommand`.
+pub const NO_MULTI: &str = "ERR Command not allowed inside a transaction";
+
+/// A command that a stock server would queue.
+pub fn not_in_transaction(full_name: &str) -> String {
+    format!("ERR '{full_name}' is not supported inside a transaction by this endpoint")
+}
+
 // ---------------------------------------------------------------------------------- routing
 
 /// Source: redis `db.c`, `selectCommand`.

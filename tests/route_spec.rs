@@ -57,6 +57,8 @@ fn tell(plan: &Plan<'_>, request: &Request<'_>) -> String {
             write_scan(&mut bytes, request, *cursor);
             format!("shard {shard}: {}", escape(&bytes))
         }
+        Plan::Blocking { shard, .. } => format!("shard {shard}, may wait"),
+        Plan::Transaction { step, .. } => format!("transaction {step:?}"),
         Plan::Local { local, .. } => format!("local {local:?}"),
         Plan::Error(text) => format!("error {}", escape(text)),
     }
@@ -110,6 +112,8 @@ fn decisions(reply: &[u8]) -> String {
             Plan::One { .. } => "the shard that has the keys".to_owned(),
             Plan::All { merge, .. } => format!("all shards: {:?}", merge.how),
             Plan::Scan { .. } => "one shard after the other".to_owned(),
+            Plan::Blocking { .. } => "the shard that has the keys, and may wait there".to_owned(),
+            Plan::Transaction { .. } => "the session's transaction".to_owned(),
             Plan::Local { .. } => "the endpoint itself".to_owned(),
             Plan::Error(text) => escape(text).replace(&format!("'{}'", spec.name), "'..'"),
             Plan::Split { .. } => unreachable!("one key only"),

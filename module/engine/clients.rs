@@ -32,6 +32,11 @@ pub(super) fn is_plain(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
+/// As CLIENT LIST says it.
+fn is_blocked(session: &Session) -> bool {
+    matches!(session.mode, Mode::Waiting | Mode::Blocked | Mode::Draining(_))
+}
+
 impl Engine {
     pub(super) fn client_command(&mut self, id: SessionId, sub: ClientSub, request: &Request<'_>) {
         match sub {
@@ -273,7 +278,9 @@ impl Engine {
             }
             Question::Unblock { client, error } => {
                 let found = self.by_client.get(client).copied();
-                Answer::Count(u64::from(found.is_some_and(|id| self.unblock_wait(id, *error))))
+                Answer::Count(u64::from(found.is_some_and(|id| {
+                    self.unblock_wait(id, *error) || self.unblock_blocked(id, *error)
+                })))
             }
         }
     }
@@ -295,8 +302,9 @@ impl Engine {
         let room = session.intake.as_ref().map_or(0, Intake::capacity) - held;
         let mut flags = String::new();
         for (set, flag) in [
-            (matches!(session.mode, Mode::Waiting | Mode::Draining(_)), 'b'),
+            (is_blocked(session), 'b'),
             (matches!(session.mode, Mode::Closing), 'c'),
+            (session.transaction.as_ref().is_some_and(|t| t.is_open()), 'x'),
             (session.profile.no_evict, 'e'),
             (session.profile.no_touch, 'T'),
         ] {
@@ -311,15 +319,19 @@ impl Engine {
         let command = session
             .last_command
             .map_or("NULL", |spec| self.router.table().spec(spec).name.as_ref());
+        let transaction = session.transaction.as_deref();
+        let queue = transaction.and_then(|t| t.queue.as_ref());
+        let multi = queue.map_or(-1, |queue| i64::try_from(queue.length).unwrap_or(i64::MAX));
+        let watch = u8::from(transaction.is_some_and(|t| t.watching));
         let db = self.lanes.key(session.lane).db;
         let mut line = String::new();
         // Writing to a string can't fail.
         let _ = writeln!(
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={db} sub=0 psub=0 \
-             ssub=0 multi=-1 watch=0 qbuf={held} qbuf-free={room} argv-mem=0 multi-mem=0 rbs={} \
-             rbp=0 obl={} oll=0 omem=0 tot-mem={memory} events={} cmd={command} user=default \
-             redir=-1 resp={} lib-name={} lib-ver={}",
+             ssub=0 multi={multi} watch={watch} qbuf={held} qbuf-free={room} argv-mem=0 \
+             multi-mem=0 rbs={} rbp=0 obl={} oll=0 omem=0 tot-mem={memory} events={} \
+             cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             session.client,
             session.peer.address,
             session.peer.local,

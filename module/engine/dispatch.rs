@@ -1,14 +1,17 @@
 //! A request goes its way: to one shard, to several, or to ourselves.
 
+use std::sync::Arc;
+
 use crate::command::Merge;
 use crate::ids::{LaneId, SessionId, ShardId};
 use crate::limits;
 use crate::resp::{Intake, Parser, Request, write};
 use crate::route::{self, Plan};
-use crate::session::SeatNumber;
+use crate::session::{Queue, SeatNumber};
 use crate::{merge, text};
 
 use super::link::Token;
+use super::upload::Target;
 use super::{Engine, Mode, Then};
 
 /// What has become of a request.
@@ -30,6 +33,8 @@ pub(super) enum Finish {
     Scan(ShardId),
     /// INFO.
     Info,
+    /// EXEC: the endpoint's own answers are put in.
+    Exec(Box<Queue>),
     /// If it is no error, the session is on another lane from now on.
     Move(LaneId),
 }
@@ -37,6 +42,9 @@ pub(super) enum Finish {
 impl Engine {
     /// Serves a complete request of `len` bytes.
     pub(super) fn dispatch(&mut self, id: SessionId, request: &Request<'_>, len: usize) -> Served {
+        if let Some(what) = self.plan_in_multi(id, request) {
+            return self.in_multi(id, what, request, len);
+        }
         let plan = self.router.plan(request, &mut self.scratch);
         if let (Some(session), Some(spec)) = (self.sessions.get_mut(id), plan.spec()) {
             session.last_command = Some(spec.id);
@@ -60,6 +68,13 @@ impl Engine {
                     let token = Token::Part { session: id, seat, part: 0, writes: false };
                     self.send(shard, token, |out| route::write_scan(out, request, cursor));
                 }
+            }
+            Plan::Blocking { shard, spec } => {
+                let writes = spec.may_write();
+                return self.block(id, &request.bytes[..len], shard, writes);
+            }
+            Plan::Transaction { step, .. } => {
+                return self.transaction_step(id, step, request, len);
             }
             Plan::Local { local, .. } => return self.serve_local(id, local, request),
             Plan::Error(text) => {
@@ -143,6 +158,7 @@ impl Engine {
             Finish::Merge(merge, order) => self.merger.merge(*merge, order, &parts, &mut reply),
             Finish::Scan(shard) => merge::scan(parts[0], *shard, self.shards.len(), &mut reply),
             Finish::Info => self.merge_info(&parts, self.resp(id), &mut reply),
+            Finish::Exec(queue) => self.put_in(id, queue, parts[0], &mut reply),
             Finish::Move(lane) => {
                 self.finish_move(id, *lane, parts[0]);
                 reply.extend_from_slice(parts[0]);
@@ -154,9 +170,14 @@ impl Engine {
 
     /// Sends a command to a shard by the lane of its session.
     fn send(&mut self, shard: ShardId, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
-        let lane = token.session().and_then(|session| self.sessions.get(session)).map(|s| s.lane);
-        if let Some(lane) = lane {
-            self.send_on(shard, lane, token, write);
+        let Some(session) = token.session().and_then(|id| self.sessions.get(id)) else {
+            return;
+        };
+        let pin = session.pins.iter().find(|(pinned, _)| *pinned == shard).map(|(_, pin)| *pin);
+        let lane = session.lane;
+        match pin {
+            Some(pin) => self.send_by(pin, token, write),
+            None => self.send_on(shard, lane, token, write),
         }
     }
 
@@ -173,24 +194,7 @@ impl Engine {
             return;
         };
         if let Some(link_id) = self.shared_link(id, lane_id) {
-            self.stats().shards[id.index()].commands.add(1);
-            let Some(link) = self.links.get_mut(link_id) else {
-                return;
-            };
-            if link.pipeline.owed() == 0 {
-                link.silent_since = now;
-            }
-            link.pipeline.send(token, write);
-            if !std::mem::replace(&mut link.flushing, true) {
-                self.flushes.push(link_id);
-            }
-            if link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
-                || link.pipeline.owed() > limits::LINK_OWED_HIGH
-            {
-                link.holding.push(session);
-                self.hold_for_link(session);
-            }
-            return;
+            return self.send_by(link_id, token, write);
         }
         let patience = self.shards[id.index()].patience(&self.settings);
         let shard = &mut self.shards[id.index()];
@@ -236,14 +240,21 @@ impl Engine {
             return false;
         }
         let head = Request { bytes: intake.bytes(), args: parser.args() };
+        let router = Arc::clone(&self.router);
         let planned = (!head.is_empty())
-            .then(|| self.router.plan_head(&head, parser.promised(), &mut self.scratch))
-            .flatten()
-            .map(|head| (head.shard, head.spec.may_write()));
-        if let Some((shard, writes)) = planned {
+            .then(|| router.plan_head(&head, parser.promised(), &mut self.scratch))
+            .flatten();
+        if let Some(planned) = planned {
+            let place = router.place(planned.spec, &head, &mut self.scratch).unwrap_or_default();
+            if self.is_elsewhere(id, place) {
+                self.abort_transaction(id);
+                return self.refuse_large(id, intake, parser, text::CROSSSLOT);
+            }
+            let writes = planned.spec.may_write();
             if let Some(session) = self.sessions.get_mut(id) {
                 // The parser's place is kept; the request is taken over once its turn has come.
-                session.mode = Mode::Draining(Then::Upload { shard, writes });
+                let target = Target { shard: planned.shard, place, writes };
+                session.mode = Mode::Draining(Then::Upload(target));
             }
             return false;
         }
@@ -251,12 +262,13 @@ impl Engine {
         if size <= bound.min(limits::REQUEST_BYTES_MAX) {
             return false;
         }
-        self.refuse_large(id, intake, parser, bound)
+        self.abort_transaction(id);
+        self.refuse_large(id, intake, parser, &too_large(bound))
     }
 }
 
 /// The text of an error for a request that is too large to be held.
-pub(super) fn too_large(bound: usize) -> String {
+fn too_large(bound: usize) -> String {
     format!(
         "ERR request is larger than {bound} bytes (weir.request-max) and of a kind that must be held \
          whole; it was not executed"

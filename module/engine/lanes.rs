@@ -147,6 +147,9 @@ impl Engine {
         session.resp = self.lanes.key(lane).resp;
         self.lanes.enter(lane);
         self.lanes.leave(old, self.now);
+        if lane != old {
+            self.move_pins(id, lane);
+        }
     }
 
     /// The link that carries everybody's commands of a lane to a shard; opened when first needed.

@@ -90,8 +90,12 @@ pub(super) enum Own {
         /// The poll's number among the rounds.
         number: crate::acks::RoundNumber,
     },
-    /// CLIENT UNBLOCK of a tracker.
+    /// CLIENT UNBLOCK of a tracker, or of a pin.
     Unblocked,
+    /// What is sent in a transaction for which no client waits.
+    Queued,
+    /// AUTH, SELECT or HELLO on a pin whose session changes its lane.
+    Moved,
 }
 
 /// One connection.
@@ -105,6 +109,10 @@ pub(super) struct Link {
     pub pipeline: Pipeline<Token>,
     /// The shard's own id of this connection, once known.
     pub client_id: Option<i64>,
+    /// Whose it is, if one session's.
+    pub owner: Option<SessionId>,
+    /// A CLIENT UNBLOCK is on its way to it: no other session may have it.
+    pub tainted: bool,
     /// What has come of the reply to a question of the engine's.
     pub own_reply: Vec<u8>,
     /// What the shard said against us while we greeted it: why, if it then closes the connection.
@@ -159,6 +167,8 @@ impl Link {
             role,
             pipeline,
             client_id: None,
+            owner: None,
+            tainted: false,
             own_reply: Vec::new(),
             refusal: None,
             lane_refusal: None,

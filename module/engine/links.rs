@@ -195,7 +195,7 @@ impl Engine {
         for lane in std::iter::once(self.lanes.first).chain(waiting) {
             self.shared_link(id, lane);
         }
-        self.wake_uploaders(id);
+        self.wake_awaiting(id);
     }
 
     pub(super) fn shard_commands(&mut self, id: LinkId, reply: &[u8]) {
@@ -264,11 +264,15 @@ impl Engine {
             Role::Pinned(lane) => {
                 // There is no next connection for a request of which nothing had left.
                 let text = crate::text::cut_off(&self.shards[shard.index()].name(), reason);
+                let text = link.lane_refusal.take().unwrap_or(text.into_bytes());
                 for token in link.pipeline.drop_unsent() {
-                    self.fail_command(token, text.as_bytes());
+                    self.fail_command(token, &text);
                 }
+                self.shards[shard.index()].pinned -= 1;
                 self.shards[shard.index()].lane(lane, self.now).idle.retain(|link| *link != id);
-                self.pinned_failed(id);
+                if let Some(owner) = link.owner {
+                    self.forget_pin(id, shard, owner);
+                }
             }
         }
     }
@@ -425,7 +429,7 @@ impl Engine {
         let shard = &mut self.shards[index];
         shard.acks.handle_timeout(now);
         if now >= shard.patience(&self.settings) {
-            self.wake_uploaders(id);
+            self.wake_awaiting(id);
         }
     }
 
@@ -464,16 +468,6 @@ impl Engine {
         };
         if self.observe(shard, report, Some(id)) {
             self.tell_acks(shard, number);
-        }
-    }
-
-    /// Closes a link of whose replies nobody is to hear.
-    pub(super) fn drop_link(&mut self, id: LinkId) {
-        debug_assert!(
-            self.links.get(id).is_none_or(|link| { !matches!(link.role, Role::Control) })
-        );
-        if self.links.remove(id).is_some() {
-            self.outputs.push_back(Output::CloseLink { link: id });
         }
     }
 }

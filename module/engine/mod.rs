@@ -9,6 +9,7 @@
 //!   upload.rs   a large request, as it arrives           waits.rs    WAIT, WAITAOF <-> acks
 //!   local.rs    what the endpoint answers itself         clients.rs  CLIENT LIST, KILL, UNBLOCK
 //!   moves.rs    HELLO, SELECT, RESET                     lanes.rs    which links a session uses
+//!   pins.rs     links of one session's own               transactions.rs  MULTI, WATCH
 //!   info.rs     INFO over all shards                     shard.rs    one shard's links and acks
 //! ```
 //!
@@ -25,9 +26,11 @@ mod link;
 mod links;
 mod local;
 mod moves;
+mod pins;
 mod replies;
 mod serve;
 mod shard;
+mod transactions;
 mod upload;
 mod waits;
 
@@ -55,7 +58,7 @@ use dispatch::Finish;
 use lanes::Lanes;
 use link::Links;
 use shard::Shard;
-use upload::Upload;
+use upload::{Target, Upload};
 use waits::Wait;
 
 /// What a session does once all earlier replies are there.
@@ -64,12 +67,9 @@ enum Then {
     /// Begins to wait.
     Wait(Wait),
     /// Begins to forward a large request.
-    Upload {
-        /// Where to.
-        shard: ShardId,
-        /// It may move the shard's replication offset.
-        writes: bool,
-    },
+    Upload(Target),
+    /// Asks again for a link of its own to this shard, once the shard is there.
+    Pin(ShardId),
     /// Goes on.
     Serve,
 }
@@ -130,6 +130,8 @@ pub struct Engine {
     next_ticket: u64,
     next_client: u64,
     outputs: VecDeque<Output>,
+    /// While set, answers go there and not to a session.
+    captured: Option<Vec<u8>>,
     /// Sessions that something happened to in this event, each once.
     touched: Vec<SessionId>,
     /// Links with something to be written, each once.
@@ -162,6 +164,7 @@ impl Engine {
             next_ticket: 0,
             next_client: 0,
             outputs: VecDeque::new(),
+            captured: None,
             touched: Vec::new(),
             flushes: Vec::new(),
             intakes: Vec::new(),

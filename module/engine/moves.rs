@@ -96,6 +96,11 @@ impl Engine {
         if moves && self.must_drain(id) {
             return Served::Later;
         }
+        if let Some(session) = self.sessions.get_mut(id)
+            && session.transaction.take().is_some()
+        {
+            self.drop_pins(id);
+        }
         self.change_lane(id, first);
         if let Some(session) = self.sessions.get_mut(id) {
             session.profile = Profile::default();

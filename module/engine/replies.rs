@@ -64,6 +64,7 @@ impl Engine {
                 }
             };
             let shard = link.shard;
+            let ends_pinned = piece.last && matches!(link.role, Role::Pinned(_));
             let bytes = link.pipeline.bytes(&piece);
             match piece.token {
                 Token::Reply { session, seat, writes } => {
@@ -79,9 +80,6 @@ impl Engine {
                         }
                     }
                     link.pipeline.done(&piece);
-                    if piece.last && matches!(link.role, Role::Pinned(_)) {
-                        self.pinned_replied(id);
-                    }
                 }
                 Token::Part { session, seat, part, writes } => {
                     let gathered = self.sessions.get_mut(session).and_then(|to| {
@@ -107,6 +105,9 @@ impl Engine {
                         self.own_reply(id, own, &reply);
                     }
                 }
+            }
+            if ends_pinned {
+                self.pinned_replied(id);
             }
         }
     }
@@ -237,7 +238,10 @@ impl Engine {
             Own::Commands => self.shard_commands(id, reply),
             Own::Barrier | Own::Acked | Own::RoundReport => self.round_reply(id, own, reply),
             Own::Poll { number } => self.poll_reply(id, number, reply),
-            Own::Unblocked => {}
+            Own::Moved if reply.starts_with(b"-") => {
+                self.reject_link(id, "it refuses a client that changes its user or database");
+            }
+            Own::Unblocked | Own::Queued | Own::Moved => {}
         }
     }
 

@@ -9,6 +9,7 @@ use crate::session::{Holds, Profile, ReplyMode, Seats};
 
 use super::dispatch::Served;
 use super::link::TooMuch;
+use super::upload::Target;
 use super::{Engine, Level, Mode, Output, Peer, Session, Then};
 
 impl Engine {
@@ -25,6 +26,8 @@ impl Engine {
             active: self.now,
             lane: self.lanes.first,
             resp: Version::default(),
+            pins: Vec::new(),
+            transaction: None,
             profile: Profile::default(),
             last_command: None,
             intake: None,
@@ -94,9 +97,7 @@ impl Engine {
         self.lanes.leave(session.lane, self.now);
         self.stats().connected_clients.sub(1);
         self.cancel_wait(id);
-        if let Mode::Uploading(upload) = session.mode {
-            self.abandon_upload(upload);
-        }
+        self.unpin_all(&session);
         if let Some(intake) = session.intake {
             self.keep_intake(intake);
         }
@@ -148,7 +149,7 @@ impl Engine {
             Mode::Serving => (!session.holds.any(), false),
             Mode::Closing => (true, true),
             Mode::Uploading(_) => (false, false),
-            Mode::Draining(_) | Mode::Waiting => {
+            Mode::Draining(_) | Mode::Waiting | Mode::Blocked => {
                 (false, waiting_bytes >= limits::SESSION_READ_BYTES)
             }
         };
@@ -159,7 +160,7 @@ impl Engine {
         // The replies before it are still taken.
         let abandoned = session.ended
             && match session.mode {
-                Mode::Waiting => true,
+                Mode::Waiting | Mode::Blocked => true,
                 Mode::Uploading(_) => !session.holds.any(),
                 _ => false,
             };
@@ -201,12 +202,15 @@ impl Engine {
             return false;
         }
         // A WAIT has its own seat already, behind those that it waits for.
-        let own = usize::from(matches!(session.mode, Mode::Draining(Then::Wait(_))));
+        let own = match &session.mode {
+            Mode::Draining(Then::Wait(wait)) => usize::from(wait.has_seat()),
+            _ => 0,
+        };
         if session.seats.len() > own {
             return false;
         }
-        if let Mode::Draining(Then::Upload { shard, .. }) = session.mode
-            && self.upload_waits(id, shard)
+        if let Mode::Draining(Then::Upload(Target { shard, .. }) | Then::Pin(shard)) = session.mode
+            && self.waits_for_shard(id, shard)
         {
             return false;
         }
@@ -217,9 +221,9 @@ impl Engine {
             return false;
         };
         match then {
-            Then::Serve => {}
+            Then::Serve | Then::Pin(_) => {}
             Then::Wait(wait) => self.begin_wait(id, wait),
-            Then::Upload { shard, writes } => self.begin_upload(id, shard, writes),
+            Then::Upload(target) => self.begin_upload(id, target),
         }
         true
     }
@@ -260,7 +264,7 @@ impl Engine {
                 intake.consume(intake.len());
                 return false;
             }
-            Mode::Draining(_) | Mode::Waiting => return false,
+            Mode::Draining(_) | Mode::Waiting | Mode::Blocked => return false,
         }
         match parser.parse(intake.bytes()) {
             Parsed::Complete { len } => {
@@ -416,6 +420,9 @@ impl Engine {
 
     /// Answers a request without asking anybody.
     pub(super) fn answer(&mut self, id: SessionId, reply: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(captured) = &mut self.captured {
+            return reply(captured);
+        }
         let held_max = self.reply_held_max();
         let mute = self.next_is_mute(id);
         let Some(session) = self.sessions.get_mut(id) else {

@@ -40,8 +40,10 @@ pub(super) struct Shard {
     /// Lanes with commands that wait for a shared link, each once.
     pub parking: Vec<LaneId>,
     pub trackers: Vec<(crate::acks::TrackerId, LinkId)>,
-    /// Sessions whose large request waits for it to come back.
-    pub uploaders: Vec<SessionId>,
+    /// Sessions whose next request waits for it to come back.
+    pub awaiting: Vec<SessionId>,
+    /// Links that one session has to itself, idle ones included.
+    pub pinned: usize,
     /// When to connect again.
     pub retry_at: Time,
     /// When to ask how it is; or, while the control link is being made, until when it may take.
@@ -66,7 +68,8 @@ impl Shard {
             lanes: Mirror::default(),
             parking: Vec::new(),
             trackers: Vec::new(),
-            uploaders: Vec::new(),
+            awaiting: Vec::new(),
+            pinned: 0,
             retry_at: now,
             poll_at: now,
             commands_known: false,
@@ -124,7 +127,7 @@ impl Shard {
                 given_up.into_iter().chain(self.is_up().then_some(lane.retry_at)).min()
             })
             .min();
-        let uploaders = (!self.uploaders.is_empty()).then(|| self.patience(settings));
-        [control, parked, uploaders, self.acks.next_timeout()].into_iter().flatten().min()
+        let awaiting = (!self.awaiting.is_empty()).then(|| self.patience(settings));
+        [control, parked, awaiting, self.acks.next_timeout()].into_iter().flatten().min()
     }
 }

@@ -10,13 +10,36 @@
 //! when nothing of the client's is outstanding, and the client is served on only when the reply is
 //! here: its requests can't overtake each other.
 
-use crate::ids::{LaneId, LinkId, SessionId, ShardId};
+use crate::ids::{LinkId, SessionId, ShardId};
 use crate::limits;
-use crate::pipeline::Pipeline;
 use crate::resp::{Follower, Intake, Parser};
+use crate::route::Place;
 
-use super::link::{Role, Token};
-use super::{Engine, Mode, Then, dispatch};
+use super::dispatch::Served;
+use super::link::Token;
+use super::pins::Pin;
+use super::{Engine, Mode, Then};
+
+/// Where a large request goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    /// The shard.
+    pub shard: ShardId,
+    /// Where its keys are, if there is more than one shard.
+    pub place: Option<Place>,
+    /// It may move the shard's replication offset.
+    pub writes: bool,
+}
+
+/// By which link a large request leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upstream {
+    Link(LinkId),
+    /// None yet.
+    Later,
+    /// None: it has been answered, and is dropped as it comes.
+    Answered,
+}
 
 /// What a session knows of its large request.
 #[derive(Debug)]
@@ -24,15 +47,18 @@ pub(super) struct Upload {
     /// Where the request ends.
     follower: Follower,
     /// Where its bytes go; none if they are dropped, because the reply is an error already.
-    link: Option<LinkId>,
+    pub link: Option<LinkId>,
     /// Bytes at the front of the intake that have been read before.
     known: usize,
 }
 
 impl Engine {
     /// Nothing of the session's is outstanding any more: takes its large request over.
-    pub(super) fn begin_upload(&mut self, id: SessionId, shard: ShardId, writes: bool) {
-        let mute = self.next_is_mute(id);
+    pub(super) fn begin_upload(&mut self, id: SessionId, target: Target) {
+        let upstream = self.upstream(id, target);
+        if upstream == Upstream::Later {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -40,58 +66,62 @@ impl Engine {
         let Some(follower) = session.parser.hand_over() else {
             return;
         };
-        let seat = session.seats.reserve(mute);
-        let lane = session.lane;
-        let link = self.pinned_link(shard, lane);
-        let token = Token::Reply { session: id, seat, writes };
-        match link {
-            Some(link) => {
-                if let Some(link) = self.links.get_mut(link) {
-                    link.pipeline.send_begin(token);
-                    link.silent_since = self.now;
-                }
-            }
-            None => {
-                let shard = &self.shards[shard.index()];
-                let text = crate::text::shard_down(&shard.name(), shard.why());
-                self.fail_command(token, text.as_bytes());
+        let mut upload = Upload { follower, link: None, known };
+        if let Upstream::Link(link) = upstream {
+            upload.link = Some(link);
+            let seat = session.seats.reserve(session.reply.next_is_mute());
+            // In a transaction it is EXEC that writes.
+            let writes = target.writes && session.transaction.as_ref().is_none_or(|t| !t.is_open());
+            if let Some(link) = self.links.get_mut(link) {
+                link.pipeline.send_begin(Token::Reply { session: id, seat, writes });
+                link.silent_since = self.now;
             }
         }
+        session.mode = Mode::Uploading(upload);
         self.stats().commands_processed.add(1);
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.mode = Mode::Uploading(Upload { follower, link, known });
-        }
         self.touch(id);
     }
 
-    /// Whether a large request is to wait for its shard to come back, as smaller ones do. The
-    /// session is looked at again when it does, or when that has taken too long.
-    pub(super) fn upload_waits(&mut self, id: SessionId, shard: ShardId) -> bool {
+    /// By which link a large request leaves.
+    fn upstream(&mut self, id: SessionId, target: Target) -> Upstream {
+        let Target { shard, place, writes } = target;
+        if self
+            .sessions
+            .get(id)
+            .is_some_and(|s| s.transaction.as_ref().is_some_and(|t| t.is_open()))
+        {
+            return match self.join_transaction(id, shard, place, writes) {
+                Ok(link) => Upstream::Link(link),
+                Err(Served::Later) => Upstream::Later,
+                Err(Served::Done) => Upstream::Answered,
+            };
+        }
+        match self.pin(id, shard) {
+            Pin::Link(link) => Upstream::Link(link),
+            Pin::Later => Upstream::Later,
+            Pin::Refused(text) => {
+                self.answer_error(id, &text);
+                Upstream::Answered
+            }
+        }
+    }
+
+    /// Whether a request that can't be parked is to wait for its shard to come back. The session is
+    /// looked at again when it does, or when that has taken too long.
+    pub(super) fn waits_for_shard(&mut self, id: SessionId, shard: ShardId) -> bool {
         let shard = &mut self.shards[shard.index()];
         let waits = !shard.is_up() && self.now < shard.patience(&self.settings);
-        if waits && !shard.uploaders.contains(&id) {
-            shard.uploaders.push(id);
+        if waits && !shard.awaiting.contains(&id) {
+            shard.awaiting.push(id);
         }
         waits
     }
 
     /// The sessions whose large request waits for a shard are looked at again.
-    pub(super) fn wake_uploaders(&mut self, shard: ShardId) {
-        for session in std::mem::take(&mut self.shards[shard.index()].uploaders) {
+    pub(super) fn wake_awaiting(&mut self, shard: ShardId) {
+        for session in std::mem::take(&mut self.shards[shard.index()].awaiting) {
             self.touch(session);
         }
-    }
-
-    /// A link of the session's own: one that is idle, or a new one.
-    fn pinned_link(&mut self, shard: ShardId, lane: LaneId) -> Option<LinkId> {
-        let now = self.now;
-        if let Some(link) = self.shards[shard.index()].lane(lane, now).idle.pop() {
-            return Some(link);
-        }
-        if !self.shards[shard.index()].is_up() {
-            return None;
-        }
-        Some(self.open_link(shard, Role::Pinned(lane), Pipeline::default()))
     }
 
     /// A large request that can't be forwarded as it arrives, and is too large to be held: says so,
@@ -101,13 +131,13 @@ impl Engine {
         id: SessionId,
         intake: &mut Intake,
         parser: &mut Parser,
-        bound: usize,
+        text: &str,
     ) -> bool {
         let known = parser.parsed();
         let Some(follower) = parser.hand_over() else {
             return false;
         };
-        self.answer_error(id, &dispatch::too_large(bound));
+        self.answer_error(id, text);
         if let Some(session) = self.sessions.get_mut(id) {
             session.mode = Mode::Uploading(Upload { follower, link: None, known });
         }
@@ -130,7 +160,7 @@ impl Engine {
                 // What has been forwarded is no request, and never will be.
                 if let Mode::Uploading(upload) = std::mem::replace(&mut session.mode, Mode::Closing)
                 {
-                    self.abandon_upload(upload);
+                    self.abandon_upload(id, upload);
                 }
                 self.protocol_error(id, &error);
                 intake.consume(intake.len());
@@ -158,60 +188,11 @@ impl Engine {
         followed > 0 && !ended
     }
 
-    /// The client is gone, or has broken off: so must be the link that has the begin of its
-    /// request.
-    pub(super) fn abandon_upload(&mut self, upload: Upload) {
+    /// The client has broken off: so must be the link that has the begin of its request.
+    pub(super) fn abandon_upload(&mut self, id: SessionId, upload: Upload) {
         if let Some(link) = upload.link {
+            self.pin_lost(link, id);
             self.drop_link(link);
         }
-    }
-
-    /// A pinned link has brought its reply: it is kept for the next large request, or closed.
-    pub(super) fn pinned_replied(&mut self, id: LinkId) {
-        let Some(link) = self.links.get(id) else {
-            return;
-        };
-        let (shard, Role::Pinned(lane)) = (link.shard, link.role) else {
-            return;
-        };
-        let now = self.now;
-        if self.uploader(id).is_some() {
-            // The shard has answered before it had the whole request: it can't be spoken to any
-            // more.
-            self.pinned_failed(id);
-            self.drop_link(id);
-            return;
-        }
-        let idle = &mut self.shards[shard.index()].lane(lane, now).idle;
-        if idle.len() < limits::PINNED_IDLE_MAX {
-            idle.push(id);
-        } else {
-            self.drop_link(id);
-        }
-    }
-
-    /// A pinned link has died; the reply of its request was filled in already. What is still to
-    /// come of the request is dropped.
-    pub(super) fn pinned_failed(&mut self, id: LinkId) {
-        let Some(orphan) = self.uploader(id) else {
-            return;
-        };
-        if let Some(session) = self.sessions.get_mut(orphan) {
-            session.holds.link = false;
-            if let Mode::Uploading(upload) = &mut session.mode {
-                upload.link = None;
-            }
-        }
-        self.touch(orphan);
-    }
-
-    /// The session that is forwarding its request on this link.
-    fn uploader(&self, id: LinkId) -> Option<SessionId> {
-        let on_it = |mode: &Mode| match mode {
-            Mode::Uploading(upload) => upload.link == Some(id),
-            _ => false,
-        };
-        let mut sessions = self.sessions.iter();
-        sessions.find(|(_, session)| on_it(&session.mode)).map(|(session, _)| session)
     }
 }

@@ -42,7 +42,8 @@ pub(super) struct Wait {
     need: Need,
     /// None: for ever.
     timeout: Option<Duration>,
-    seat: SeatNumber,
+    /// Where the answer goes; none if it is for an EXEC that is yet to be sent.
+    seat: Option<SeatNumber>,
     /// The client doesn't want the reply, so it can't be told of a loss by it.
     mute: bool,
 }
@@ -61,6 +62,13 @@ struct Open {
     shards: Vec<ShardId>,
 }
 
+impl Wait {
+    /// Whether its answer goes to a seat of its own.
+    pub(super) fn has_seat(&self) -> bool {
+        self.seat.is_some()
+    }
+}
+
 impl Engine {
     /// `WAIT numreplicas timeout` or `WAITAOF numlocal numreplicas timeout`: errors and their order
     /// as stock. Source: redis `replication.c`, `waitCommand`, `waitaofCommand`.
@@ -74,7 +82,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        let seat = session.seats.reserve(mute);
+        let seat = Some(session.seats.reserve(mute));
         session.mode = Mode::Draining(Then::Wait(Wait { need, timeout, seat, mute }));
         self.touch(id);
     }
@@ -132,7 +140,7 @@ impl Engine {
             let Some(open) = self.close_wait(id) else {
                 return false;
             };
-            self.end_wait_with_error(id, open.wait.seat, text::UNBLOCKED_BY_CLIENT.as_bytes());
+            self.end_wait_with_error(id, open.wait, text::UNBLOCKED_BY_CLIENT.as_bytes());
             return true;
         }
         let Some(open) = self.book.open.get(id) else {
@@ -152,20 +160,51 @@ impl Engine {
             session.marks.lost(lost);
         }
         let text = text::lost_history(&self.shards[lost.index()].name());
-        self.end_wait_with_error(id, wait.seat, text.as_bytes());
+        self.end_wait_with_error(id, wait, text.as_bytes());
     }
 
-    fn end_wait_with_error(&mut self, id: SessionId, seat: SeatNumber, text: &[u8]) {
+    fn end_wait_with_error(&mut self, id: SessionId, wait: Wait, text: &[u8]) {
         let mut reply = Vec::with_capacity(text.len() + 3);
         write::error_bytes(&mut reply, text);
-        self.end_wait(id, seat, &reply);
+        self.end_wait(id, wait, &reply);
     }
 
-    fn end_wait(&mut self, id: SessionId, seat: SeatNumber, reply: &[u8]) {
+    fn end_wait(&mut self, id: SessionId, wait: Wait, reply: &[u8]) {
         if let Some(session) = self.sessions.get_mut(id) {
             session.mode = Mode::Serving;
         }
-        self.fill_seat(id, seat, reply);
+        match wait.seat {
+            Some(seat) => self.fill_seat(id, seat, reply),
+            None => {
+                let aof = matches!(wait.need, Need::WaitAof { .. });
+                self.counted_for_exec(id, aof, reply);
+                self.touch(id);
+            }
+        }
+    }
+
+    /// The error that the arguments of WAIT or WAITAOF deserve, if they do.
+    pub(super) fn wait_error(&self, aof: bool, request: &Request<'_>) -> Option<Vec<u8>> {
+        let text = parse_wait(aof, request, self.wall_micros() / 1000).err()?;
+        let mut error = Vec::new();
+        write::error(&mut error, text);
+        Some(error)
+    }
+
+    /// WAIT and WAITAOF between MULTI and EXEC are answered with what is acknowledged when EXEC
+    /// comes, as a stock server does: counts it, and then EXEC is served anew.
+    pub(super) fn count_for_exec(&mut self, id: SessionId, aof: bool) {
+        let need = match aof {
+            false => Need::Wait { replicas: 0 },
+            true => Need::WaitAof { local: 0, replicas: 0 },
+        };
+        // For a shard that can't be asked.
+        let timeout = Some(crate::limits::ACK_STANDING_MAX);
+        if let Some(session) = self.sessions.get_mut(id) {
+            let wait = Wait { need, timeout, seat: None, mute: false };
+            session.mode = Mode::Draining(Then::Wait(wait));
+        }
+        self.touch(id);
     }
 
     fn shard_answered(
@@ -208,7 +247,7 @@ impl Engine {
                         write::int(&mut reply, acked.replicas);
                     }
                 }
-                self.end_wait(id, wait.seat, &reply);
+                self.end_wait(id, wait, &reply);
             }
             Err(Denied::Lost) => {
                 let session = self.sessions.get_mut(id);
@@ -217,9 +256,9 @@ impl Engine {
             }
             Err(Denied::Unreachable) => {
                 let text = text::out_of_reach(&self.shards[shard.index()].name());
-                self.end_wait_with_error(id, wait.seat, text.as_bytes());
+                self.end_wait_with_error(id, wait, text.as_bytes());
             }
-            Err(Denied::Error(text)) => self.end_wait_with_error(id, wait.seat, &text),
+            Err(Denied::Error(text)) => self.end_wait_with_error(id, wait, &text),
         }
     }
 

@@ -19,10 +19,12 @@
 
 mod frame;
 pub mod info;
+mod insert;
 mod numbers;
 mod scan;
 
 pub use crate::command::{How, Merge};
+pub use insert::insert;
 pub use scan::scan;
 
 use crate::command::is_data_setting;

@@ -73,6 +73,14 @@ pub fn null(out: &mut Vec<u8>, version: Version) {
     }
 }
 
+/// RESP2's null array, RESP3's null.
+pub fn null_array(out: &mut Vec<u8>, version: Version) {
+    match version {
+        Version::Resp2 => out.extend_from_slice(b"*-1\r\n"),
+        Version::Resp3 => out.extend_from_slice(b"_\r\n"),
+    }
+}
+
 /// A text for people: in RESP3 a verbatim string. Source: redis `networking.c`,
 /// `addReplyVerbatim`.
 pub fn text(out: &mut Vec<u8>, version: Version, bytes: &[u8]) {

@@ -21,6 +21,10 @@ pub(super) enum Action {
     Split(Shape, Merge),
     /// Every shard.
     All(Merge),
+    /// The shard that has the keys, and the command may wait there.
+    Blocking,
+    /// A transaction's own command.
+    Transaction(Step),
     /// It depends on the arguments.
     Checked(Check),
 }
@@ -35,6 +39,21 @@ pub(super) struct Shape {
     pub(super) step: usize,
     /// Arguments behind the last key's, which go to every shard.
     pub(super) trailer: usize,
+}
+
+/// The commands that make transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// MULTI
+    Multi,
+    /// EXEC
+    Exec,
+    /// DISCARD
+    Discard,
+    /// WATCH
+    Watch,
+    /// UNWATCH
+    Unwatch,
 }
 
 /// What is to be looked at in a request before it is decided.

@@ -32,7 +32,8 @@ impl For {
 /// The action for `spec`, by its flags, keys and policies alone.
 pub(super) fn action(spec: &Spec) -> Action {
     match For::of(spec.flags) {
-        For::Channels | For::Operators | For::Waiters => Action::Refused,
+        For::Channels | For::Operators => Action::Refused,
+        For::Waiters => Action::Blocking,
         For::Everybody => by_policy(spec),
     }
 }

@@ -10,6 +10,8 @@ use crate::text;
 pub(super) enum Verdict {
     /// It goes where its keys are, or to all shards.
     Pass,
+    /// It goes where its keys are, and may wait there.
+    Waits,
     /// `+OK` without asking anybody.
     Ok,
     /// An error text of a stock server.
@@ -52,8 +54,7 @@ pub(super) fn read(request: &Request<'_>) -> Verdict {
     while let Some(word) = request.get(at) {
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
         if is("block") {
-            let name = String::from_utf8_lossy(request.arg(0)).to_ascii_lowercase();
-            return Verdict::Refused(format!("{name} block"));
+            return Verdict::Waits;
         }
         if is("streams") {
             break;

@@ -1,6 +1,6 @@
 //! What is to be done with one request.
 
-use super::action::Local;
+use super::action::{Local, Step};
 use crate::command::{Merge, Spec};
 use crate::ids::ShardId;
 
@@ -43,6 +43,20 @@ pub enum Plan<'a> {
         /// The shard's own cursor.
         cursor: u64,
     },
+    /// One shard answers, when it has something to answer with.
+    Blocking {
+        /// That shard.
+        shard: ShardId,
+        /// The command.
+        spec: &'a Spec,
+    },
+    /// A transaction's own command.
+    Transaction {
+        /// The command.
+        spec: &'a Spec,
+        /// Which.
+        step: Step,
+    },
     /// The endpoint answers itself.
     Local {
         /// The command.
@@ -63,10 +77,21 @@ impl<'a> Plan<'a> {
             | Self::Split { spec, .. }
             | Self::All { spec, .. }
             | Self::Scan { spec, .. }
+            | Self::Blocking { spec, .. }
+            | Self::Transaction { spec, .. }
             | Self::Local { spec, .. } => Some(spec),
             Self::Error(_) => None,
         }
     }
+}
+
+/// Where the keys of a request are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The shard that has them.
+    pub shard: ShardId,
+    /// Their hash slot, below 16384.
+    pub slot: u16,
 }
 
 /// What is known of a request that is not all there yet, but whose shard is certain.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::action::{Action, Check, Local, Shape};
 use super::options::{self, Verdict};
-use super::plan::{Head, Parts, Plan};
+use super::plan::{Head, Parts, Place, Plan};
 use super::rows;
 use super::split::Split;
 use crate::command::{CommandTable, How, KeyRule, Merge, Spec};
@@ -50,7 +50,8 @@ impl Scratch {
 }
 
 /// Why keys don't lead to one shard.
-struct CrossSlot;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrossSlot;
 
 /// Requests without keys that any shard could answer go there.
 const FIRST: ShardId = ShardId(0);
@@ -89,6 +90,8 @@ impl Router {
             Action::Split(shape, merge) => self.split(spec, shape, merge, request, scratch),
             Action::All(merge) => self.all(spec, merge),
             Action::First => Plan::One { shard: FIRST, spec },
+            Action::Blocking => self.blocking(spec, request, scratch),
+            Action::Transaction(step) => Plan::Transaction { spec, step },
             Action::Untold if self.has_one_shard() => Plan::One { shard: FIRST, spec },
             Action::Local(local) => Plan::Local { spec, local },
             Action::Error(text) => Plan::Error(text.as_bytes()),
@@ -115,6 +118,21 @@ impl Router {
         Some(Head { shard, spec })
     }
 
+    /// Where the keys of a request to `spec` are; none if it has none, or if there is only one
+    /// shard. Of a request that is not all there yet, its keys must be.
+    pub fn place(
+        &self,
+        spec: &Spec,
+        request: &Request<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Place>, CrossSlot> {
+        if self.has_one_shard() {
+            return Ok(None);
+        }
+        let slot = Self::slot_of_keys(spec, request, &mut scratch.keys)?;
+        Ok(slot.map(|slot| Place { shard: self.map.shard_of(slot), slot: slot.number() }))
+    }
+
     fn has_one_shard(&self) -> bool {
         self.map.len() == 1
     }
@@ -132,14 +150,24 @@ impl Router {
         if let KeyRule::One(at) = spec.key_rule {
             return Ok(request.get(at).map_or(FIRST, |key| self.map.shard_of_key(key)));
         }
+        let slot = Self::slot_of_keys(spec, request, keys)?;
+        Ok(slot.map_or(FIRST, |slot| self.map.shard_of(slot)))
+    }
+
+    /// The slot of all keys of `request`, if it has any.
+    fn slot_of_keys(
+        spec: &Spec,
+        request: &Request<'_>,
+        keys: &mut Vec<usize>,
+    ) -> Result<Option<HashSlot>, CrossSlot> {
         spec.keys(request, keys);
         let mut slots = keys.iter().map(|&at| HashSlot::of(request.arg(at)));
         let Some(slot) = slots.next() else {
-            return Ok(FIRST);
+            return Ok(None);
         };
         // A server with these keys in one shard but two slots would do; a cluster wouldn't, and the
         // same request must not work today and fail when a shard is added.
-        if slots.all(|other| other == slot) { Ok(self.map.shard_of(slot)) } else { Err(CrossSlot) }
+        if slots.all(|other| other == slot) { Ok(Some(slot)) } else { Err(CrossSlot) }
     }
 
     fn by_keys<'a>(
@@ -150,6 +178,18 @@ impl Router {
     ) -> Plan<'a> {
         match self.shard_of_keys(spec, request, &mut scratch.keys) {
             Ok(shard) => Plan::One { shard, spec },
+            Err(CrossSlot) => Plan::Error(text::CROSSSLOT.as_bytes()),
+        }
+    }
+
+    fn blocking<'a>(
+        &'a self,
+        spec: &'a Spec,
+        request: &Request<'_>,
+        scratch: &'a mut Scratch,
+    ) -> Plan<'a> {
+        match self.shard_of_keys(spec, request, &mut scratch.keys) {
+            Ok(shard) => Plan::Blocking { shard, spec },
             Err(CrossSlot) => Plan::Error(text::CROSSSLOT.as_bytes()),
         }
     }
@@ -212,6 +252,7 @@ impl Router {
             Verdict::Ok => Plan::Local { spec, local: Local::Ok },
             Verdict::Error(text) => Plan::Error(text.as_bytes()),
             Verdict::Refused(what) => refused(&what, scratch),
+            Verdict::Waits => self.blocking(spec, request, scratch),
             Verdict::Pass if check == Check::ConfigSet => {
                 self.all(spec, Merge { how: How::AllSucceeded, may_write: true })
             }

@@ -4,7 +4,7 @@
 //! their own. Everything that isn't here is decided by `class.rs`; a command is put here only if
 //! what it is can't be told from its description.
 
-use super::action::{Action, Check, ClientSub, Local};
+use super::action::{Action, Check, ClientSub, Local, Step};
 use super::class;
 use crate::command::{How, Spec};
 use crate::text;
@@ -132,9 +132,29 @@ const ROWS: &[Row] = &[
         why: "a database is that of all shards together",
     },
     Row {
-        names: &["multi", "exec", "discard", "watch", "unwatch"],
-        what: Is(Action::Refused),
+        names: &["multi"],
+        what: Is(Action::Transaction(Step::Multi)),
         why: "needs a connection to itself",
+    },
+    Row {
+        names: &["exec"],
+        what: Is(Action::Transaction(Step::Exec)),
+        why: "ends what a session has begun",
+    },
+    Row {
+        names: &["discard"],
+        what: Is(Action::Transaction(Step::Discard)),
+        why: "ends what a session has begun",
+    },
+    Row {
+        names: &["watch"],
+        what: Is(Action::Transaction(Step::Watch)),
+        why: "needs a connection to itself",
+    },
+    Row {
+        names: &["unwatch"],
+        what: Is(Action::Transaction(Step::Unwatch)),
+        why: "ends what a session has begun",
     },
     Row {
         names: &["xread", "xreadgroup"],

@@ -10,11 +10,13 @@
 //! one [`Mode`]; whether its requests are read on is in its [`Holds`].
 
 pub mod seats;
+pub mod transaction;
 
-use crate::ids::{LaneId, Time};
+use crate::ids::{LaneId, LinkId, ShardId, Time};
 use crate::resp::{Intake, Outbox, Parser, Version};
 
 pub use seats::{Gather, SeatNumber, Seats};
+pub use transaction::{Queue, Transaction};
 
 /// Who a client is, as the socket tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub enum Mode<U, W> {
     Draining(W),
     /// Inside WAIT or WAITAOF: reads no further until it is answered.
     Waiting,
+    /// Inside a command that waits on its shard: reads no further until it is answered.
+    Blocked,
     /// Forwards one large request as it arrives.
     Uploading(U),
     /// Reads no more; closes when what it is owed has left.
@@ -114,6 +118,10 @@ pub struct Session<F, U, W, M, C> {
     pub lane: LaneId,
     /// Which RESP it speaks: that of its lane.
     pub resp: Version,
+    /// The links to shards that it has for itself.
+    pub pins: Vec<(ShardId, LinkId)>,
+    /// MULTI and WATCH.
+    pub transaction: Option<Box<Transaction>>,
     /// What it says of itself.
     pub profile: Profile,
     /// Its last command.

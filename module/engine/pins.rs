@@ -1,0 +1,345 @@
+//! Pins: links that one session has for itself.
+//!
+//! ```text
+//!   session --needs one--> all it is owed has come? --no--> it drains first
+//!                             | yes
+//!                             v
+//!   idle link of its lane, or a new one  = pin  --nothing owed, nothing kept--> idle, or closed
+//! ```
+//!
+//! A transaction, a command that may wait, and a large request need a connection of their own.
+//! While a session has a pin on a shard, everything that it says to that shard goes over it: so
+//! what it says there keeps its order. It gets the pin only when it is owed nothing, and gives it
+//! back only when the pin owes nothing: so neither way can anything of its own be overtaken.
+
+use crate::ids::{LaneId, LinkId, SessionId, ShardId};
+use crate::limits;
+use crate::pipeline::Pipeline;
+use crate::resp::write;
+use crate::text;
+
+use super::dispatch::Served;
+use super::link::{Own, Role, Token};
+use super::{Engine, Mode, Output, Session, Then};
+
+/// What has become of the wish for a pin.
+#[derive(Debug)]
+pub(super) enum Pin {
+    /// Here it is.
+    Link(LinkId),
+    /// The session has to wait; then its request is served anew.
+    Later,
+    /// There is none to be had: the error that says why.
+    Refused(String),
+}
+
+impl Engine {
+    /// The link that a session has for itself on a shard.
+    pub(super) fn pin_of(&self, id: SessionId, shard: ShardId) -> Option<LinkId> {
+        let pins = &self.sessions.get(id)?.pins;
+        pins.iter().find(|(pinned, _)| *pinned == shard).map(|(_, link)| *link)
+    }
+
+    /// A link for the session itself, which stays its own until it is no longer needed.
+    pub(super) fn pin(&mut self, id: SessionId, shard: ShardId) -> Pin {
+        if let Some(link) = self.pin_of(id, shard) {
+            return Pin::Link(link);
+        }
+        let Some(session) = self.sessions.get_mut(id) else {
+            return Pin::Later;
+        };
+        let lane = session.lane;
+        if !session.seats.is_empty() || self.waits_for_shard(id, shard) {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.mode = Mode::Draining(Then::Pin(shard));
+            }
+            return Pin::Later;
+        }
+        match self.take_link(shard, lane) {
+            Ok(link) => {
+                if let Some(taken) = self.links.get_mut(link) {
+                    taken.owner = Some(id);
+                }
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.pins.push((shard, link));
+                }
+                Pin::Link(link)
+            }
+            Err(text) => Pin::Refused(text),
+        }
+    }
+
+    /// A link of this lane that nobody uses, or a new one.
+    fn take_link(&mut self, shard: ShardId, lane: LaneId) -> Result<LinkId, String> {
+        let now = self.now;
+        let most = self.pinned_max();
+        let here = &mut self.shards[shard.index()];
+        if let Some(link) = here.lane(lane, now).idle.pop() {
+            return Ok(link);
+        }
+        if !here.is_up() {
+            return Err(text::shard_down(&here.name(), here.why()));
+        }
+        if here.pinned >= most {
+            return Err(text::too_many_pinned(&here.name()));
+        }
+        here.pinned += 1;
+        Ok(self.open_link(shard, Role::Pinned(lane), Pipeline::default()))
+    }
+
+    /// This worker's share of the links that may be pinned on one shard.
+    fn pinned_max(&self) -> usize {
+        let share = self.settings.shard_pinned_max / u32::from(self.setup.workers);
+        usize::try_from(share.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Serves a command that may wait: on a connection of the session's own, and the session is
+    /// served on when it is answered.
+    pub(super) fn block(
+        &mut self,
+        id: SessionId,
+        request: &[u8],
+        shard: ShardId,
+        writes: bool,
+    ) -> Served {
+        let link = match self.pin(id, shard) {
+            Pin::Link(link) => link,
+            Pin::Later => return Served::Later,
+            Pin::Refused(text) => {
+                self.answer_error(id, &text);
+                return Served::Done;
+            }
+        };
+        let mute = self.next_is_mute(id);
+        let Some(session) = self.sessions.get_mut(id) else {
+            return Served::Done;
+        };
+        let seat = session.seats.reserve(mute);
+        session.mode = Mode::Blocked;
+        self.stats().blocked_clients.add(1);
+        let token = Token::Reply { session: id, seat, writes };
+        self.send_by(link, token, |out| out.extend_from_slice(request));
+        Served::Done
+    }
+
+    /// CLIENT UNBLOCK of a session in a command that waits on a shard. Returns whether it is in
+    /// one that has reached its shard.
+    pub(super) fn unblock_blocked(&mut self, id: SessionId, error: bool) -> bool {
+        let blocked = self.sessions.get(id).is_some_and(|s| matches!(s.mode, Mode::Blocked));
+        let pins = self.sessions.get(id).filter(|_| blocked).map(|s| s.pins.clone());
+        let owes = |link: &&(ShardId, LinkId)| {
+            self.links.get(link.1).is_some_and(|link| link.pipeline.owed() > 0)
+        };
+        let Some((shard, link)) = pins.as_ref().and_then(|pins| pins.iter().rev().find(owes))
+        else {
+            return false;
+        };
+        let Some((client, control)) = self
+            .links
+            .get_mut(*link)
+            .filter(|link| link.pipeline.is_ready())
+            .and_then(|link| {
+                // Nobody else may have this link when that is executed.
+                link.tainted = true;
+                link.client_id
+            })
+            .zip(self.shards[shard.index()].control)
+        else {
+            return false;
+        };
+        self.send_own(control, Own::Unblocked, |out| {
+            let reason = if error { "ERROR" } else { "TIMEOUT" };
+            write::request(out, &["CLIENT", "UNBLOCK", client.to_string().as_str(), reason]);
+        });
+        true
+    }
+
+    /// Whether a session forwards its large request on this link.
+    fn is_uploading_on(&self, id: SessionId, link: LinkId) -> bool {
+        let session = self.sessions.get(id);
+        session.is_some_and(|session| match &session.mode {
+            Mode::Uploading(upload) => upload.link == Some(link),
+            _ => false,
+        })
+    }
+
+    /// The session has changed its lane: the pins that it keeps change with it.
+    pub(super) fn move_pins(&mut self, id: SessionId, lane: LaneId) {
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        let key = self.lanes.key(lane);
+        for (_, pin) in session.pins.clone() {
+            if let Some(link) = self.links.get_mut(pin) {
+                link.role = Role::Pinned(lane);
+            }
+            let moved = Token::Own(Own::Moved);
+            if let Some(login) = &key.login {
+                self.send_by(pin, moved, |out| {
+                    write::request(out, &[b"AUTH".as_slice(), &login.user, &login.password]);
+                });
+            }
+            self.send_by(pin, moved, |out| {
+                write::request(out, &["SELECT", key.db.to_string().as_str()]);
+            });
+            self.send_by(pin, moved, |out| {
+                write::request(out, &["HELLO", key.resp.number().to_string().as_str()]);
+            });
+        }
+    }
+
+    /// The session keeps no pin any more: nothing is owed on them that anybody is to hear.
+    pub(super) fn drop_pins(&mut self, id: SessionId) {
+        let pins = self.sessions.get_mut(id).map(|session| std::mem::take(&mut session.pins));
+        for (_, pin) in pins.unwrap_or_default() {
+            self.drop_link(pin);
+        }
+    }
+
+    /// A pin has brought a reply: what waited for it goes on, and the link is given back if it is
+    /// not needed any more.
+    pub(super) fn pinned_replied(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else {
+            return;
+        };
+        if link.pipeline.owed() > 0 || !link.pipeline.is_ready() {
+            return;
+        }
+        let shard = link.shard;
+        let Some(owner) = link.owner else {
+            return;
+        };
+        if self.is_uploading_on(owner, id) {
+            // The shard has answered before it had the whole request: it can't be spoken to any
+            // more.
+            self.pin_lost(id, owner);
+            return self.drop_link(id);
+        }
+        self.unblock_session(owner);
+        let Some(session) = self.sessions.get_mut(owner) else {
+            return;
+        };
+        if session.transaction.as_ref().is_some_and(|t| t.shard == Some(shard)) {
+            return;
+        }
+        session.pins.retain(|(_, pin)| *pin != id);
+        self.give_back(id);
+    }
+
+    /// A session waits no longer in a command.
+    fn unblock_session(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id)
+            && matches!(session.mode, Mode::Blocked)
+        {
+            session.mode = Mode::Serving;
+            self.stats().blocked_clients.sub(1);
+            self.touch(id);
+        }
+    }
+
+    /// Nobody uses this link any more, and it owes nothing.
+    fn give_back(&mut self, id: LinkId) {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        link.owner = None;
+        let (shard, Role::Pinned(lane), tainted) = (link.shard, link.role, link.tainted) else {
+            return;
+        };
+        let idle = &mut self.shards[shard.index()].lane(lane, now).idle;
+        if !tainted && idle.len() < limits::PINNED_IDLE_MAX {
+            idle.push(id);
+        } else {
+            self.drop_link(id);
+        }
+    }
+
+    /// A pin has died; its replies were filled in already.
+    pub(super) fn pin_lost(&mut self, id: LinkId, owner: SessionId) {
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        link.owner = None;
+        let shard = link.shard;
+        self.forget_pin(id, shard, owner);
+    }
+
+    /// What becomes of a session whose pin on a shard is gone.
+    pub(super) fn forget_pin(&mut self, id: LinkId, shard: ShardId, owner: SessionId) {
+        self.unblock_session(owner);
+        let Some(session) = self.sessions.get_mut(owner) else {
+            return;
+        };
+        session.pins.retain(|(_, pin)| *pin != id);
+        if let Mode::Uploading(upload) = &mut session.mode
+            && upload.link == Some(id)
+        {
+            // What is still to come of the request is dropped.
+            upload.link = None;
+            session.holds.link = false;
+        }
+        if let Some(transaction) = &mut session.transaction
+            && transaction.shard == Some(shard)
+        {
+            transaction.lost = true;
+        }
+        self.touch(owner);
+    }
+
+    /// The session is gone: its pins are given back, or closed if something is still owed on them.
+    pub(super) fn unpin_all(&mut self, session: &Session) {
+        if matches!(session.mode, Mode::Blocked) {
+            self.stats().blocked_clients.sub(1);
+        }
+        for &(shard, id) in &session.pins {
+            let owes = self
+                .links
+                .get(id)
+                .is_none_or(|link| link.pipeline.owed() > 0 || !link.pipeline.is_ready());
+            let kept = session.transaction.as_ref().is_some_and(|t| t.shard == Some(shard));
+            if owes || kept || matches!(session.mode, Mode::Uploading(_)) {
+                self.drop_link(id);
+            } else {
+                self.give_back(id);
+            }
+        }
+    }
+
+    /// Sends a command by a certain link.
+    pub(super) fn send_by(&mut self, id: LinkId, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        if link.pipeline.owed() == 0 {
+            link.silent_since = now;
+        }
+        link.pipeline.send(token, write);
+        let full = link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
+            || link.pipeline.owed() > limits::LINK_OWED_HIGH;
+        let holds = token.session().filter(|_| full);
+        link.holding.extend(holds);
+        let shard = link.shard;
+        if !std::mem::replace(&mut link.flushing, true) {
+            self.flushes.push(id);
+        }
+        if token.session().is_some() {
+            self.stats().shards[shard.index()].commands.add(1);
+        }
+        if let Some(session) = holds {
+            self.hold_for_link(session);
+        }
+    }
+
+    /// Closes a link of whose replies nobody is to hear.
+    pub(super) fn drop_link(&mut self, id: LinkId) {
+        if let Some(link) = self.links.remove(id) {
+            debug_assert!(link.role != Role::Control);
+            if matches!(link.role, Role::Pinned(_)) {
+                self.shards[link.shard.index()].pinned -= 1;
+            }
+            self.outputs.push_back(Output::CloseLink { link: id });
+        }
+    }
+}
