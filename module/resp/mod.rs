@@ -4,7 +4,7 @@
 //!   client bytes --request::Parser--> ranges of arguments      (checked as strictly as a shard does)
 //!   shard bytes  --reply::Scanner---> where each reply ends    (not looked into)
 //!   our replies  --write------------> bytes
-//!   slow path    --value::Value-----> a tree (merging odd replies, reading COMMAND)
+//!   slow path    --value::Value-----> a tree (reading INFO, COMMAND, counts)
 //! ```
 //!
 //! A frame is a range, not a copy. Requests are checked to the byte, because they are forwarded

@@ -1,6 +1,8 @@
 //! Replies and requests that the endpoint makes itself.
 //!
-//! What both versions of RESP write alike needs no version.
+//! What both versions of RESP write alike needs no version. The rest is what a stock server says to
+//! a client of the version: the kind that RESP3 has for it, or what stands for that kind in RESP2.
+//! Source: redis `networking.c`, the functions `addReply*`.
 
 use std::io::Write as _;
 
@@ -10,6 +12,10 @@ fn header(out: &mut Vec<u8>, kind: u8, number: i64) {
     out.push(kind);
     // Writing to a vector can't fail.
     let _ = write!(out, "{number}\r\n");
+}
+
+fn length(out: &mut Vec<u8>, kind: u8, length: usize) {
+    header(out, kind, i64::try_from(length).unwrap_or(i64::MAX));
 }
 
 /// Appends `text` with what would break a line replaced by blanks, as stock servers do with errors.
@@ -42,7 +48,7 @@ pub fn int(out: &mut Vec<u8>, number: i64) {
 
 /// `$length` and the bytes.
 pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-    header(out, b'$', i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+    length(out, b'$', bytes.len());
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
 }
@@ -52,16 +58,32 @@ pub fn nil(out: &mut Vec<u8>) {
     out.extend_from_slice(b"$-1\r\n");
 }
 
-/// The header of an array of `length` elements; they follow.
-pub fn array(out: &mut Vec<u8>, length: usize) {
-    header(out, b'*', i64::try_from(length).unwrap_or(i64::MAX));
+/// The header of an array of `elements`; they follow.
+pub fn array(out: &mut Vec<u8>, elements: usize) {
+    length(out, b'*', elements);
 }
 
 /// The header of a map of `pairs` keys, each with its value behind it; in RESP2 an array.
 pub fn map(out: &mut Vec<u8>, version: Version, pairs: usize) {
     match version {
-        Version::Resp2 => array(out, 2 * pairs),
-        Version::Resp3 => header(out, b'%', i64::try_from(pairs).unwrap_or(i64::MAX)),
+        Version::Resp2 => array(out, pairs.saturating_mul(2)),
+        Version::Resp3 => length(out, b'%', pairs),
+    }
+}
+
+/// The header of a set of `members`; they follow. In RESP2 an array.
+pub fn set(out: &mut Vec<u8>, version: Version, members: usize) {
+    match version {
+        Version::Resp2 => array(out, members),
+        Version::Resp3 => length(out, b'~', members),
+    }
+}
+
+/// The header of a message that answers no request, of `elements` that follow. In RESP2 an array.
+pub fn push(out: &mut Vec<u8>, version: Version, elements: usize) {
+    match version {
+        Version::Resp2 => array(out, elements),
+        Version::Resp3 => length(out, b'>', elements),
     }
 }
 
@@ -73,6 +95,7 @@ pub fn null(out: &mut Vec<u8>, version: Version) {
     }
 }
 
+/// Nothing in place of an array, as a blocking command's time-out or an aborted EXEC says it:
 /// RESP2's null array, RESP3's null.
 pub fn null_array(out: &mut Vec<u8>, version: Version) {
     match version {
@@ -87,7 +110,7 @@ pub fn text(out: &mut Vec<u8>, version: Version, bytes: &[u8]) {
     match version {
         Version::Resp2 => bulk(out, bytes),
         Version::Resp3 => {
-            header(out, b'=', i64::try_from(bytes.len() + 4).unwrap_or(i64::MAX));
+            length(out, b'=', bytes.len().saturating_add(4));
             out.extend_from_slice(b"txt:");
             out.extend_from_slice(bytes);
             out.extend_from_slice(b"\r\n");
@@ -100,5 +123,44 @@ pub fn request<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
     array(out, args.len());
     for arg in args {
         bulk(out, arg.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One kind of reply, written for a version.
+    type InVersion = fn(&mut Vec<u8>, Version);
+
+    #[test]
+    fn each_version_has_its_own_word_for_the_same() {
+        let kinds: [(InVersion, &str, &str); 6] = [
+            (null, "$-1\r\n", "_\r\n"),
+            (null_array, "*-1\r\n", "_\r\n"),
+            (
+                |out, version| text(out, version, b"a\r\nb"),
+                "$4\r\na\r\nb\r\n",
+                "=8\r\ntxt:a\r\nb\r\n",
+            ),
+            (|out, version| map(out, version, 7), "*14\r\n", "%7\r\n"),
+            (|out, version| set(out, version, 7), "*7\r\n", "~7\r\n"),
+            (|out, version| push(out, version, 3), "*3\r\n", ">3\r\n"),
+        ];
+        for (write, resp2, resp3) in kinds {
+            for (version, wanted) in [(Version::Resp2, resp2), (Version::Resp3, resp3)] {
+                let mut out = Vec::new();
+                write(&mut out, version);
+                assert_eq!(String::from_utf8_lossy(&out), wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn what_would_break_a_line_is_blank() {
+        let mut out = Vec::new();
+        simple(&mut out, "a\r\nb");
+        error(&mut out, "ERR a\nb");
+        assert_eq!(out, b"+a  b\r\n-ERR a b\r\n");
     }
 }
