@@ -12,7 +12,7 @@ use scenario::{Random, escape, words};
 use weir::command::{CommandTable, How, Merge};
 use weir::ids::ShardId;
 use weir::merge::{Merger, scan};
-use weir::resp::{Parsed, Parser, Request, write};
+use weir::resp::{Parsed, Parser, Request, Version, write};
 use weir::route::{Plan, Router, Scratch, write_part};
 use weir::shards::Upstream;
 
@@ -72,11 +72,17 @@ fn how_named(name: &[u8]) -> How {
     ALL.into_iter().find(|how| format!("{how:?}").as_bytes() == name).unwrap()
 }
 
-/// A server with strings and a few commands.
-#[derive(Default)]
-struct Server(HashMap<Vec<u8>, Vec<u8>>);
+/// A server with strings and a few commands, and the version in which it speaks.
+struct Server {
+    strings: HashMap<Vec<u8>, Vec<u8>>,
+    version: Version,
+}
 
 impl Server {
+    fn new(version: Version) -> Self {
+        Self { strings: HashMap::new(), version }
+    }
+
     fn answer(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
         let mut out = Vec::new();
         let (name, args) = words.split_first().unwrap();
@@ -84,30 +90,30 @@ impl Server {
             "mget" => {
                 write::array(&mut out, args.len());
                 for key in args {
-                    match self.0.get(key) {
+                    match self.strings.get(key) {
                         Some(value) => write::bulk(&mut out, value),
-                        None => write::nil(&mut out),
+                        None => write::null(&mut out, self.version),
                     }
                 }
             }
             "mset" => {
                 for pair in args.chunks(2) {
-                    self.0.insert(pair[0].clone(), pair[1].clone());
+                    self.strings.insert(pair[0].clone(), pair[1].clone());
                 }
                 write::simple(&mut out, "OK");
             }
             "del" | "unlink" => {
-                let gone = args.iter().filter(|key| self.0.remove(*key).is_some()).count();
+                let gone = args.iter().filter(|key| self.strings.remove(*key).is_some()).count();
                 write::int(&mut out, gone as i64);
             }
             "exists" | "touch" => {
-                let there = args.iter().filter(|key| self.0.contains_key(*key)).count();
+                let there = args.iter().filter(|key| self.strings.contains_key(*key)).count();
                 write::int(&mut out, there as i64);
             }
-            "dbsize" => write::int(&mut out, self.0.len() as i64),
+            "dbsize" => write::int(&mut out, self.strings.len() as i64),
             "keys" => {
-                write::array(&mut out, self.0.len());
-                self.0.keys().for_each(|key| write::bulk(&mut out, key));
+                write::array(&mut out, self.strings.len());
+                self.strings.keys().for_each(|key| write::bulk(&mut out, key));
             }
             other => panic!("{other}?"),
         }
@@ -166,8 +172,9 @@ fn split_then_merged_is_what_one_server_says() {
         let hosts: Vec<_> = (0..count).map(|n| format!("s:{}", n + 1)).collect();
         let upstream = Upstream::parse(&format!("static://{}", hosts.join(","))).unwrap();
         let router = Router::new(table.clone(), Arc::new(upstream.into_map()));
-        let mut one = Server::default();
-        let mut shards: Vec<Server> = (0..count).map(|_| Server::default()).collect();
+        let version = *random.pick(&[Version::Resp2, Version::Resp3]);
+        let mut one = Server::new(version);
+        let mut shards: Vec<Server> = (0..count).map(|_| Server::new(version)).collect();
         for _ in 0..60 {
             let words = random_words(&mut random);
             let mut wanted = one.answer(&words);
@@ -210,7 +217,7 @@ fn random_words(random: &mut Random) -> Vec<Vec<u8>> {
 /// Whatever complete replies come, what goes out is one complete reply.
 #[test]
 fn odd_replies_still_make_one_reply() {
-    let replies: [&[u8]; 12] = [
+    let replies: [&[u8]; 21] = [
         b"+OK\r\n",
         b"-ERR x\r\n",
         b":1\r\n",
@@ -223,6 +230,15 @@ fn odd_replies_still_make_one_reply() {
         b"*1\r\n*2\r\n$1\r\na\r\n:7\r\n",
         b"*3\r\n:1\r\n-ERR in\r\n:2\r\n",
         b"*2\r\n$1\r\n5\r\n*0\r\n",
+        b"_\r\n",
+        b"#t\r\n",
+        b",1.5\r\n",
+        b"!7\r\nERR\r\nx.\r\n",
+        b"=7\r\ntxt:abc\r\n",
+        b"%1\r\n$4\r\nsave\r\n_\r\n",
+        b"~2\r\n:1\r\n#f\r\n",
+        b"%1\r\n|1\r\n:1\r\n:1\r\n$4\r\nsave\r\n*1\r\n_\r\n",
+        b"|1\r\n+k\r\n+v\r\n*1\r\n:1\r\n",
     ];
     let mut random = Random::new(4);
     let mut merger = Merger::default();

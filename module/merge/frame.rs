@@ -1,10 +1,31 @@
-//! Looking into RESP2 frames without taking them apart.
+//! Looking into frames without taking them apart, of either version of RESP.
 
-use crate::resp::{Scan, Scanner, parse_int};
+use crate::resp::{Scan, Scanner, Version, parse_int, write};
 
-/// The elements of an array, as one run of bytes.
+/// What holds elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Array,
+    Set,
+    /// Its elements are names and values in turn.
+    Map,
+}
+
+impl Kind {
+    /// The header of such a one with so many elements; of a map, an even number.
+    pub(super) fn write(self, out: &mut Vec<u8>, elements: usize) {
+        match self {
+            Self::Array => write::array(out, elements),
+            Self::Set => write::set(out, Version::Resp3, elements),
+            Self::Map => write::map(out, Version::Resp3, elements / 2),
+        }
+    }
+}
+
+/// The elements of an array, a set or a map, as one run of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Elements<'a> {
+    kind: Option<Kind>,
     frame: &'a [u8],
     /// Where the next element begins.
     next: usize,
@@ -12,11 +33,25 @@ pub(super) struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// The elements of `frame`, if it is an array; a nil array has none.
+    /// The elements of `frame`, if it holds any; a nil in place of an array has none.
     pub(super) fn of(frame: &'a [u8]) -> Option<Self> {
-        let (number, next) = header(frame, b'*')?;
-        let count = if number == -1 { 0 } else { usize::try_from(number).ok()? };
-        Some(Self { frame, next, count })
+        if let b"*-1\r\n" | b"_\r\n" = frame {
+            return Some(Self { kind: None, frame, next: frame.len(), count: 0 });
+        }
+        let (kind, width) = match frame.first()? {
+            b'*' => (Kind::Array, 1),
+            b'~' => (Kind::Set, 1),
+            b'%' => (Kind::Map, 2),
+            _ => return None,
+        };
+        let (number, next) = header(frame)?;
+        let count = usize::try_from(number).ok()?.checked_mul(width)?;
+        Some(Self { kind: Some(kind), frame, next, count })
+    }
+
+    /// What holds them; none if it is the nil in its place.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.kind
     }
 
     /// How many there were at the beginning.
@@ -53,7 +88,12 @@ pub(super) fn at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
 
 /// The text of an error frame.
 pub(super) fn error_text(frame: &[u8]) -> Option<&[u8]> {
-    frame.strip_prefix(b"-")?.strip_suffix(b"\r\n")
+    let all = frame.strip_suffix(b"\r\n")?;
+    match all.first()? {
+        b'-' => all.get(1..),
+        b'!' => all.get(header(frame)?.1..),
+        _ => None,
+    }
 }
 
 /// The number of an integer frame.
@@ -63,21 +103,21 @@ pub(super) fn int(frame: &[u8]) -> Option<i64> {
 
 /// The bytes of a bulk or simple string.
 pub(super) fn string(frame: &[u8]) -> Option<&[u8]> {
-    let line_end = frame.strip_suffix(b"\r\n")?;
-    match line_end.strip_prefix(b"+") {
-        Some(text) => Some(text),
-        None => line_end.get(header(frame, b'$')?.1..),
+    let all = frame.strip_suffix(b"\r\n")?;
+    match all.first()? {
+        b'+' => all.get(1..),
+        b'$' => all.get(header(frame)?.1..),
+        _ => None,
     }
 }
 
 /// Whether it is the nil that stands for a missing bulk.
 pub(super) fn is_nil(frame: &[u8]) -> bool {
-    frame == b"$-1\r\n"
+    matches!(frame, b"$-1\r\n" | b"_\r\n")
 }
 
-/// The number in the first line behind `kind`, and where the next line begins.
-fn header(frame: &[u8], kind: u8) -> Option<(i64, usize)> {
-    let rest = frame.strip_prefix(&[kind])?;
-    let end = memchr::memchr(b'\r', rest)?;
-    Some((parse_int(&rest[..end])?, 1 + end + 2)).filter(|&(_, next)| next <= frame.len())
+/// The number in the first line behind the kind, and where the next line begins.
+fn header(frame: &[u8]) -> Option<(i64, usize)> {
+    let end = memchr::memchr(b'\r', frame)?;
+    Some((parse_int(frame.get(1..end)?)?, end + 2)).filter(|&(_, next)| next <= frame.len())
 }

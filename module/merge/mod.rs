@@ -13,6 +13,9 @@
 //! apart into trees. So whatever a shard replies inside an element passes as it is, and merging
 //! allocates nothing once warm.
 //!
+//! Nobody says which version of RESP it is to be. The parts are all of one, the session's, and what
+//! is written around elements is of the kind that was around them: a map stays a map.
+//!
 //! An error from any shard is the reply (of several, that of the lowest shard), except where one
 //! success is enough. Replies that don't fit together, as by shards of different versions, are an
 //! error too; nothing is made up.
@@ -30,7 +33,7 @@ pub use scan::scan;
 use crate::command::is_data_setting;
 use crate::resp::write;
 use crate::text;
-use frame::{Elements, error_text, is_nil, string};
+use frame::{Elements, Kind, error_text, is_nil, string};
 
 /// Makes one reply of several. Its memory is reused.
 #[derive(Debug, Default)]
@@ -43,7 +46,7 @@ pub struct Merger {
 struct Misfit;
 
 impl Merger {
-    /// Appends the reply to a request whose parts got these replies, each one complete RESP2 frame,
+    /// Appends the reply to a request whose parts got these replies, each one complete frame,
     /// in ascending order of shards. `order` is that of the plan, for [`How::ByKey`]: for each key,
     /// which of the parts has it.
     pub fn merge(&mut self, merge: Merge, order: &[u16], parts: &[&[u8]], out: &mut Vec<u8>) {
@@ -71,7 +74,8 @@ impl Merger {
     fn by_key(&mut self, order: &[u16], parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
         self.cursors.clear();
         for part in parts {
-            self.cursors.push(Elements::of(part).ok_or(Misfit)?.offset());
+            let elements = Elements::of(part).filter(|e| e.kind() == Some(Kind::Array));
+            self.cursors.push(elements.ok_or(Misfit)?.offset());
         }
         write::array(out, order.len());
         for &which in order {
@@ -133,11 +137,16 @@ fn one_succeeded(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
 }
 
 fn concat(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
-    let mut count = 0;
+    let (mut kind, mut count) = (None, 0);
     for part in parts {
-        count += Elements::of(part).ok_or(Misfit)?.count();
+        let elements = Elements::of(part).ok_or(Misfit)?;
+        count += elements.count();
+        match (kind, elements.kind()) {
+            (Some(before), Some(this)) if before != this => return Err(Misfit),
+            (before, this) => kind = before.or(this),
+        }
     }
-    write::array(out, count);
+    kind.unwrap_or(Kind::Array).write(out, count);
     for elements in parts.iter().filter_map(|part| Elements::of(part)) {
         out.extend_from_slice(elements.bytes());
     }
@@ -177,7 +186,7 @@ fn data_settings(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
     };
     let mut count = 0;
     kept(&mut |_, _| count += 2).ok_or(Misfit)?;
-    write::array(out, count);
+    elements.kind().unwrap_or(Kind::Array).write(out, count);
     kept(&mut |name, value| {
         out.extend_from_slice(name);
         out.extend_from_slice(value);

@@ -1,6 +1,6 @@
 //! Replies that are numbers, or arrays of numbers.
 
-use super::frame::{self, Elements, int};
+use super::frame::{self, Elements, Kind, int};
 use crate::resp::write;
 
 /// Appends what `fold` makes of all parts, or of their elements one by one; nothing if they are not
@@ -15,10 +15,11 @@ pub(super) fn fold(
         write::int(out, number);
         return Some(());
     }
-    let count = Elements::of(parts.first()?)?.count();
+    let array = |part| Elements::of(part).filter(|elements| elements.kind() == Some(Kind::Array));
+    let count = array(parts.first()?)?.count();
     cursors.clear();
     for part in parts {
-        let elements = Elements::of(part)?;
+        let elements = array(part)?;
         cursors.push(elements.offset());
         (elements.count() == count).then_some(())?;
     }
