@@ -3,8 +3,12 @@
 //! Replies are judged as they enter a session's output, at the end of the turn that made them, so
 //! that no later request of the client can have been executed by then.
 
+use weir::resp::Version;
+
 use super::client::{Ask, Client, Expected, Kind, Leave};
+use super::commands::DB_OUT_OF_RANGE;
 use super::ledger::{EntryId, Having};
+use super::node::stored;
 use super::plan::GRACE;
 use super::resp::{Reply, read_reply};
 use super::world::World;
@@ -29,14 +33,16 @@ impl World {
 
     fn judge_next(&mut self, client: usize, reply: &Reply) {
         while self.clients[client].expected.front().is_some_and(|expected| expected.mute) {
+            let db = self.clients[client].db;
             let silent = self.clients[client].expected.pop_front();
             // Nobody was told what it did.
-            let keys = silent.map(|silent| keys_of(&silent.ask)).unwrap_or_default();
+            let keys = silent.map(|silent| keys_of(&silent.ask.within(db))).unwrap_or_default();
             self.make_unsure(client, &keys);
         }
-        let Some(expected) = self.clients[client].expected.pop_front() else {
+        let Some(mut expected) = self.clients[client].expected.pop_front() else {
             return self.violation(format!("client {client} is told {reply:?}, asked nothing"));
         };
+        expected.ask = expected.ask.within(self.clients[client].db);
         self.tally.replies += 1;
         if let Ask::Unblock { client, .. } = expected.ask {
             self.unblock_served(client);
@@ -55,6 +61,15 @@ impl World {
         if let Reply::Error(text) = reply {
             self.tally.errors += 1;
             return self.judge_error(client, expected, text);
+        }
+        if let Ask::Hello { version: Some(version) } = expected.ask {
+            self.clients[client].resp = version;
+        }
+        if reply.version().is_some_and(|version| version != self.clients[client].resp) {
+            let (asked, version) = (ask(expected), self.clients[client].resp);
+            let text =
+                format!("client {client} speaks {version:?}, asked {asked} and is told {reply:?}");
+            return self.violation(text);
         }
         let right = match (&expected.ask, reply) {
             (Ask::Set { key, value }, Reply::Simple(ok)) if ok == "OK" => {
@@ -105,8 +120,26 @@ impl World {
                 same && unique
             }
             (Ask::ReplyOn | Ask::Quit, Reply::Simple(ok)) => ok == "OK",
-            (Ask::List, Reply::Bulk(list)) => {
-                String::from_utf8_lossy(list).contains(&format!("addr=client:{client} "))
+            (Ask::List, list) => {
+                let list = self.text_of(client, list);
+                list.is_some_and(|list| list.contains(&format!("addr=client:{client} ")))
+            }
+            (Ask::Info, info) => {
+                self.text_of(client, info).is_some_and(|info| info.contains("redis_version:"))
+            }
+            (Ask::Hello { .. }, hello) => {
+                self.tally.moves += 1;
+                self.judge_hello(client, hello)
+            }
+            (Ask::Select { db }, Reply::Simple(ok)) => {
+                self.tally.moves += 1;
+                self.clients[client].db = *db;
+                ok == "OK" && *db < self.plan.databases
+            }
+            (Ask::Reset, Reply::Simple(reset)) => {
+                self.clients[client].db = 0;
+                self.clients[client].resp = Version::Resp2;
+                reset == "RESET"
             }
             (Ask::Unblock { .. } | Ask::Kill { .. }, Reply::Int(count)) => (0..=1).contains(count),
             _ => false,
@@ -116,6 +149,23 @@ impl World {
                 format!("client {client} asked {} and is told {}", ask(expected), show(reply));
             self.violation(text);
         }
+    }
+
+    /// A text for people, if it comes as the client's version has it.
+    fn text_of(&self, client: usize, reply: &Reply) -> Option<String> {
+        let text = match (self.clients[client].resp, reply) {
+            (Version::Resp2, Reply::Bulk(text)) | (Version::Resp3, Reply::Text(text)) => text,
+            _ => return None,
+        };
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    fn judge_hello(&self, client: usize, reply: &Reply) -> bool {
+        let who = &self.clients[client];
+        let proto = reply.field("proto") == Some(&Reply::Int(who.resp.number().into()));
+        let known = who.id.is_none_or(|id| reply.field("id") == Some(&Reply::Int(id)));
+        let kind = matches!(reply, Reply::Map(_)) == (who.resp == Version::Resp3);
+        proto && known && kind
     }
 
     // ---------------------------------------------------------------- values
@@ -138,7 +188,7 @@ impl World {
 
     fn observe(&mut self, client: usize, name: &[u8], reply: &Reply) -> bool {
         let value = match reply {
-            Reply::Nil => None,
+            nil if nil.is_nil() => None,
             Reply::Bulk(value) => Some(value.clone()),
             _ => return false,
         };
@@ -209,11 +259,25 @@ impl World {
         if let Ask::Wait { .. } | Ask::WaitAof { .. } = expected.ask {
             return self.judge_wait_error(client, expected, text);
         }
+        if let Ask::Select { db } = expected.ask
+            && text == DB_OUT_OF_RANGE
+            && db >= self.plan.databases
+        {
+            return;
+        }
         let keys = keys_of(&expected.ask);
         let troubled = |key: &Vec<u8>| {
             let shard = self.clients[client].keys[key].shard;
             self.shards[shard].trouble_at.is_some()
         };
+        // What any shard may be asked.
+        if let Ask::Select { .. } | Ask::Info = expected.ask {
+            let troubled = self.shards.iter().any(|shard| shard.trouble_at.is_some());
+            if !troubled || self.clients[client].last_words {
+                self.violation(format!("client {client} asked {}: {text}", ask(expected)));
+            }
+            return;
+        }
         if !keys.iter().any(troubled) || self.clients[client].last_words {
             let text = format!("client {client} asked {}: {text}, for nothing", ask(expected));
             return self.violation(text);
@@ -460,6 +524,25 @@ impl World {
 
 fn number_in(value: Option<&[u8]>) -> i64 {
     value.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
+}
+
+impl Ask {
+    /// The same with the names under which its keys are stored in this database.
+    fn within(self, db: usize) -> Self {
+        let all = |keys: Vec<Vec<u8>>| keys.iter().map(|key| stored(key, db)).collect();
+        match self {
+            Self::Set { key, value } => Self::Set { key: stored(&key, db), value },
+            Self::Get { keys, many } => Self::Get { keys: all(keys), many },
+            Self::Del { keys } => Self::Del { keys: all(keys) },
+            Self::MSet { pairs } => {
+                let stored = |(key, value): (Vec<u8>, _)| (stored(&key, db), value);
+                Self::MSet { pairs: pairs.into_iter().map(stored).collect() }
+            }
+            Self::Incr { key } => Self::Incr { key: stored(&key, db) },
+            Self::Append { key, piece } => Self::Append { key: stored(&key, db), piece },
+            other => other,
+        }
+    }
 }
 
 fn keys_of(ask: &Ask) -> Vec<Vec<u8>> {

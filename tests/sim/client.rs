@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use weir::resp::Version;
+
 use super::ledger::EntryId;
+use super::node::stored;
 use super::plan::Fsync;
 use super::resp;
 use super::wire::{Way, WireNo};
@@ -25,6 +28,10 @@ pub enum Ask {
     Wait { replicas: i64, timeout: u64 },
     WaitAof { local: i64, replicas: i64, timeout: u64 },
     Id,
+    Info,
+    Hello { version: Option<Version> },
+    Select { db: usize },
+    Reset,
     ReplyOn,
     Skip,
     Off,
@@ -56,6 +63,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Key {
     pub kind: Kind,
+    pub db: usize,
     pub shard: usize,
     pub value: Option<Vec<u8>>,
     /// The value is certain as long as the shard's epoch is this.
@@ -83,6 +91,10 @@ pub struct Client {
     pub id: Option<i64>,
     pub here: bool,
     pub leave: Leave,
+    /// The version and the database of what it is told next.
+    pub resp: Version,
+    pub db: usize,
+    /// By stored name.
     pub keys: BTreeMap<Vec<u8>, Key>,
     pub expected: VecDeque<Expected>,
     /// Bytes of replies that aren't whole.
@@ -104,6 +116,14 @@ pub struct Client {
     /// Its last requests, after all faults: answers must be right, and soon.
     pub last_words: bool,
     pub done: bool,
+}
+
+impl Client {
+    /// What its keys of one kind are called, in any database.
+    fn names(&self, kind: Kind) -> Vec<Vec<u8>> {
+        let fit = self.keys.iter().filter(|(_, key)| key.kind == kind && key.db == 0);
+        fit.map(|(name, _)| name.clone()).collect()
+    }
 }
 
 /// The client whose key this is.
@@ -143,8 +163,10 @@ impl World {
         for (name, kind) in names {
             let shard = resp::shard_of(name.as_bytes(), self.plan.shards);
             let sure = Some(self.shards[shard].epoch);
-            let key = Key { kind, shard, value: None, sure, ever: BTreeSet::new() };
-            keys.insert(name.into_bytes(), key);
+            for db in 0..self.plan.databases {
+                let key = Key { kind, db, shard, value: None, sure, ever: BTreeSet::new() };
+                keys.insert(stored(name.as_bytes(), db), key);
+            }
         }
         let slow = self.rng.percent(20);
         self.clients.push(Client {
@@ -153,6 +175,8 @@ impl World {
             id: None,
             here: true,
             leave: Leave::No,
+            resp: Version::Resp2,
+            db: 0,
             keys,
             expected: VecDeque::new(),
             tail: Vec::new(),
@@ -267,9 +291,7 @@ impl World {
     }
 
     fn key(&mut self, client: usize, kind: Kind) -> Vec<u8> {
-        let keys = self.clients[client].keys.iter();
-        let keys: Vec<Vec<u8>> =
-            keys.filter(|(_, key)| key.kind == kind).map(|(name, _)| name.clone()).collect();
+        let keys = self.clients[client].names(kind);
         keys[self.rng.index(keys.len())].clone()
     }
 
@@ -292,6 +314,10 @@ impl World {
     }
 
     fn next_request(&mut self, client: usize, bytes: &mut Vec<u8>) {
+        if self.rng.percent(self.plan.moving_percent) {
+            let ask = self.some_move();
+            return self.ask(client, ask, bytes);
+        }
         let ask = match self.rng.below(100) {
             0..25 => Ask::Set { key: self.key(client, Kind::Plain), value: self.value(client) },
             25..43 => Ask::Get { keys: vec![self.any_key(client)], many: false },
@@ -312,6 +338,7 @@ impl World {
             93 => Ask::List,
             94..96 => self.some_intrusion(),
             96..98 => self.some_mistake(),
+            98 => Ask::Info,
             _ => Ask::Id,
         };
         self.ask(client, ask, bytes);
@@ -360,6 +387,18 @@ impl World {
             Ask::Kill { client }
         } else {
             Ask::Unblock { client, error: self.rng.percent(50) }
+        }
+    }
+
+    /// What changes how a session speaks, or of which database.
+    fn some_move(&mut self) -> Ask {
+        match self.rng.below(10) {
+            0 => Ask::Hello { version: None },
+            1..=3 => Ask::Hello { version: Some(Version::Resp2) },
+            4..=6 => Ask::Hello { version: Some(Version::Resp3) },
+            7 => Ask::Reset,
+            // One in a while that isn't there.
+            _ => Ask::Select { db: self.rng.index(self.plan.databases * 6 / 5 + 1) },
         }
     }
 
@@ -428,8 +467,11 @@ impl World {
         );
         who.sent += 1;
         for (key, value) in written(&ask) {
-            if let Some(key) = who.keys.get_mut(key) {
-                key.ever.insert(value.clone());
+            // In which database it will be is told by the reply to an earlier SELECT.
+            for db in 0..self.plan.databases {
+                if let Some(key) = who.keys.get_mut(&stored(key, db)) {
+                    key.ever.insert(value.clone());
+                }
             }
         }
         who.expected.push_back(Expected { ask, sent_at: self.now, epochs, mute });
@@ -460,12 +502,7 @@ impl World {
             return;
         }
         who.last_words = true;
-        let names: Vec<Vec<u8>> = who
-            .keys
-            .iter()
-            .filter(|(_, key)| key.kind == Kind::Plain)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let names = who.names(Kind::Plain);
         let mut bytes = Vec::new();
         for key in names.clone() {
             let value = self.value(client);
@@ -538,6 +575,11 @@ fn encode(ask: &Ask) -> Vec<Vec<u8>> {
             words(&format!("WAITAOF {local} {replicas} {timeout}"))
         }
         Ask::Id => words("CLIENT ID"),
+        Ask::Info => words("INFO"),
+        Ask::Hello { version: None } => words("HELLO"),
+        Ask::Hello { version: Some(version) } => words(&format!("HELLO {}", version.number())),
+        Ask::Select { db } => words(&format!("SELECT {db}")),
+        Ask::Reset => words("RESET"),
         Ask::ReplyOn => words("CLIENT REPLY ON"),
         Ask::Skip => words("CLIENT REPLY SKIP"),
         Ask::Off => words("CLIENT REPLY OFF"),

@@ -3,8 +3,10 @@
 
 use std::sync::OnceLock;
 
+use weir::resp::Version;
+
 use super::ledger::Effect;
-use super::node::{Blocked, Role, What};
+use super::node::{Blocked, Role, What, stored};
 use super::plan::Plant;
 use super::resp;
 use super::wire::WireNo;
@@ -42,6 +44,9 @@ pub fn small_table() -> &'static [u8] {
 
 const OK: &[u8] = b"+OK\r\n";
 
+/// What a server says of a database that it doesn't have.
+pub const DB_OUT_OF_RANGE: &str = "ERR DB index is out of range";
+
 impl World {
     /// Executes one command and answers it.
     pub fn execute(&mut self, node: usize, wire: WireNo, request: &[Vec<u8>]) {
@@ -57,7 +62,7 @@ impl World {
         let name = String::from_utf8_lossy(&request[0]).to_ascii_uppercase();
         let server = &self.nodes[node];
         let loading = self.now < server.loading_until;
-        let own = ["INFO", "CLIENT", "AUTH", "COMMAND"].contains(&name.as_str());
+        let own = ["INFO", "CLIENT", "AUTH", "COMMAND", "HELLO", "SELECT"].contains(&name.as_str());
         if loading && !own {
             return b"-LOADING Redis is loading the dataset in memory\r\n".to_vec();
         }
@@ -69,7 +74,9 @@ impl World {
             return b"-OOM command not allowed when used memory > 'maxmemory'.\r\n".to_vec();
         }
         match name.as_str() {
-            "INFO" => self.info(node),
+            "INFO" => self.info(node, wire),
+            "HELLO" => self.hello(node, wire, request),
+            "SELECT" => self.select(node, wire, request),
             "COMMAND" if self.plan.whole_command_table => WHOLE_TABLE.to_vec(),
             "COMMAND" => small_table().to_vec(),
             "CLIENT" => self.client_subcommand(node, wire, request),
@@ -85,6 +92,34 @@ impl World {
             "PING" => b"+PONG\r\n".to_vec(),
             _ => self.data_command(node, wire, &name, request),
         }
+    }
+
+    fn hello(&mut self, node: usize, wire: WireNo, request: &[Vec<u8>]) -> Vec<u8> {
+        let Some(conn) = self.nodes[node].conns.get_mut(&wire) else {
+            return Vec::new();
+        };
+        let header: &[u8] = match request[1].as_slice() {
+            b"3" => {
+                conn.resp = Version::Resp3;
+                b"%1\r\n"
+            }
+            _ => {
+                conn.resp = Version::Resp2;
+                b"*2\r\n"
+            }
+        };
+        [header, b"$6\r\nserver\r\n$5\r\nredis\r\n"].concat()
+    }
+
+    fn select(&mut self, node: usize, wire: WireNo, request: &[Vec<u8>]) -> Vec<u8> {
+        let db: usize = String::from_utf8_lossy(&request[1]).parse().expect("a number");
+        if db >= self.plan.databases {
+            return format!("-{DB_OUT_OF_RANGE}\r\n").into_bytes();
+        }
+        if let Some(conn) = self.nodes[node].conns.get_mut(&wire) {
+            conn.db = db;
+        }
+        OK.to_vec()
     }
 
     /// The connection's own offset follows the server's where its command has moved that.
@@ -187,6 +222,8 @@ impl World {
         request: &[Vec<u8>],
     ) -> Vec<u8> {
         let (mut reply, mut moved) = (Vec::new(), false);
+        let conn = &self.nodes[node].conns[&wire];
+        let (version, db) = (conn.resp, conn.db);
         let step = if name == "MSET" { 2 } else { 1 };
         let only = !["DEL", "MGET", "MSET", "EXISTS"].contains(&name);
         let keys: Vec<&Vec<u8>> =
@@ -198,20 +235,21 @@ impl World {
                 self.violation(format!("{name} {key}: sent to the wrong shard, not {right}"));
             }
         }
+        let keys: Vec<Vec<u8>> = keys.into_iter().map(|key| stored(key, db)).collect();
         match name {
             "SET" => {
-                moved = self.write(node, wire, &request[1], Effect::Set(request[2].clone()));
+                moved = self.write(node, wire, &keys[0], Effect::Set(request[2].clone()));
                 reply.extend_from_slice(OK);
             }
             "MSET" => {
-                for pair in request[1..].chunks(2) {
-                    moved |= self.write(node, wire, &pair[0], Effect::Set(pair[1].clone()));
+                for (key, value) in keys.iter().zip(request[2..].iter().step_by(2)) {
+                    moved |= self.write(node, wire, key, Effect::Set(value.clone()));
                 }
                 reply.extend_from_slice(OK);
             }
             "DEL" => {
                 let mut count = 0;
-                for key in keys {
+                for key in &keys {
                     if self.nodes[node].data.contains_key(key) {
                         moved |= self.write(node, wire, key, Effect::Del);
                         count += 1;
@@ -221,29 +259,29 @@ impl World {
             }
             "EXISTS" => {
                 let data = &self.nodes[node].data;
-                let count = keys.iter().filter(|key| data.contains_key(**key)).count();
+                let count = keys.iter().filter(|key| data.contains_key(*key)).count();
                 resp::int(&mut reply, count as i64);
             }
-            "GET" => resp::value(&mut reply, self.nodes[node].data.get(&request[1])),
+            "GET" => resp::value(&mut reply, version, self.nodes[node].data.get(&keys[0])),
             "MGET" => {
                 reply.extend_from_slice(format!("*{}\r\n", keys.len()).as_bytes());
-                for key in keys {
-                    resp::value(&mut reply, self.nodes[node].data.get(key));
+                for key in &keys {
+                    resp::value(&mut reply, version, self.nodes[node].data.get(key));
                 }
             }
             "INCR" => {
-                let now = self.nodes[node].data.get(&request[1]);
+                let now = self.nodes[node].data.get(&keys[0]);
                 let text = now.map(|now| String::from_utf8_lossy(now).into_owned());
                 let next = text.map_or(0, |text| text.parse::<i64>().expect("a counter")) + 1;
                 moved =
-                    self.write(node, wire, &request[1], Effect::Set(next.to_string().into_bytes()));
+                    self.write(node, wire, &keys[0], Effect::Set(next.to_string().into_bytes()));
                 resp::int(&mut reply, next);
             }
             "APPEND" => {
-                let mut value = self.nodes[node].data.get(&request[1]).cloned().unwrap_or_default();
+                let mut value = self.nodes[node].data.get(&keys[0]).cloned().unwrap_or_default();
                 value.extend_from_slice(&request[2]);
                 let len = value.len() as i64;
-                moved = self.write(node, wire, &request[1], Effect::Set(value));
+                moved = self.write(node, wire, &keys[0], Effect::Set(value));
                 resp::int(&mut reply, len);
             }
             _ => self.violation(format!("{name}: no client sends this, so why does Weir")),
@@ -253,7 +291,7 @@ impl World {
     }
 
     /// INFO, with the fields that Weir needs and a few that it passes over.
-    fn info(&self, node: usize) -> Vec<u8> {
+    fn info(&self, node: usize, wire: WireNo) -> Vec<u8> {
         let server = &self.nodes[node];
         let (mut run_id, mut replid, mut role) =
             (server.run_id.clone(), server.replid.clone(), server.role);
@@ -290,7 +328,7 @@ impl World {
             u8::from(self.plan.cluster),
         ));
         let mut reply = Vec::new();
-        resp::bulk(&mut reply, text.as_bytes());
+        resp::text(&mut reply, server.conns[&wire].resp, text.as_bytes());
         reply
     }
 

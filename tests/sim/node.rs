@@ -11,6 +11,8 @@
 
 use std::collections::BTreeMap;
 
+use weir::resp::Version;
+
 use super::ledger::{Effect, EntryId, Having};
 use super::plan::Fsync;
 use super::resp;
@@ -53,10 +55,27 @@ pub struct Conn {
     pub id: i64,
     /// The replication offset behind the connection's last write.
     pub woff: u64,
+    /// In which its replies are.
+    pub resp: Version,
+    pub db: usize,
     pub blocked: Option<Blocked>,
     input: Vec<u8>,
     /// The engine has closed it; what it had sent is still executed.
     pub gone: bool,
+}
+
+impl Conn {
+    fn new(id: i64) -> Self {
+        Self {
+            id,
+            woff: 0,
+            resp: Version::Resp2,
+            db: 0,
+            blocked: None,
+            input: Vec::new(),
+            gone: false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -82,6 +101,7 @@ pub struct Node {
     pub log: Vec<Item>,
     /// How much of the log is older than the present replication id.
     pub older: usize,
+    /// By the key's stored name.
     pub data: BTreeMap<Vec<u8>, Vec<u8>>,
     pub conns: BTreeMap<WireNo, Conn>,
     /// How often it was started; what an older life has begun is void.
@@ -89,6 +109,12 @@ pub struct Node {
     next_conn: i64,
     /// GETACK is to be sent.
     pub asking: bool,
+}
+
+/// How a server, the ledger and the clients' memory name the key of a database: apart from its
+/// namesakes in others.
+pub fn stored(key: &[u8], db: usize) -> Vec<u8> {
+    if db == 0 { key.to_vec() } else { [key, format!("@{db}").as_bytes()].concat() }
 }
 
 impl Node {
@@ -141,8 +167,7 @@ impl World {
         let server = &mut self.nodes[node];
         server.next_conn += 1;
         let id = server.next_conn;
-        let input = Vec::new();
-        server.conns.insert(wire, Conn { id, woff: 0, blocked: None, input, gone: false });
+        server.conns.insert(wire, Conn::new(id));
     }
 
     pub fn node_readable(&mut self, node: usize, wire: WireNo) {

@@ -66,6 +66,10 @@ pub struct Plan {
     pub large: usize,
     pub whole_command_table: bool,
     pub inline_percent: u64,
+    /// How many databases each server has.
+    pub databases: usize,
+    /// How many requests in a hundred are HELLO, SELECT or RESET.
+    pub moving_percent: u64,
     pub settings: Settings,
 }
 
@@ -118,6 +122,8 @@ impl Plan {
             large,
             whole_command_table: rng.one_in(20),
             inline_percent: rng.pick(&[0, 0, 20]),
+            databases: rng.pick(&[1, 2, 3]),
+            moving_percent: rng.pick(&[0, 2, 10]),
             settings,
         }
     }

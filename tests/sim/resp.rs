@@ -1,6 +1,8 @@
 //! RESP as the fakes read and write it: written by itself, so that a mistake in Weir's own reader
 //! isn't made twice.
 
+use weir::resp::Version;
+
 /// A reply, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -8,8 +10,41 @@ pub enum Reply {
     Error(String),
     Int(i64),
     Bulk(Vec<u8>),
+    /// RESP2's nothing.
     Nil,
+    /// RESP2's nothing in place of an array.
+    NilArray,
+    /// RESP3's nothing.
+    Null,
+    /// A verbatim string without its format.
+    Text(Vec<u8>),
     Array(Vec<Reply>),
+    Map(Vec<Reply>),
+}
+
+impl Reply {
+    /// The only version in which it can be said; none if it is the same in both.
+    pub fn version(&self) -> Option<Version> {
+        match self {
+            Self::Nil | Self::NilArray => Some(Version::Resp2),
+            Self::Null | Self::Text(_) | Self::Map(_) => Some(Version::Resp3),
+            Self::Array(items) => items.iter().find_map(Self::version),
+            Self::Simple(_) | Self::Error(_) | Self::Int(_) | Self::Bulk(_) => None,
+        }
+    }
+
+    pub fn is_nil(&self) -> bool {
+        matches!(self, Self::Nil | Self::NilArray | Self::Null)
+    }
+
+    /// What a map, or the array that stands for one, says under `name`.
+    pub fn field(&self, name: &str) -> Option<&Self> {
+        let (Self::Map(items) | Self::Array(items)) = self else {
+            return None;
+        };
+        let named = |pair: &&[Self]| matches!(&pair[0], Self::Bulk(key) if key == name.as_bytes());
+        items.chunks_exact(2).find(named).map(|pair| &pair[1])
+    }
 }
 
 fn line(bytes: &[u8]) -> Option<(&str, usize)> {
@@ -30,7 +65,9 @@ pub fn read_reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
         b'-' => Reply::Error(rest.to_owned()),
         b':' => Reply::Int(number()?),
         b'$' if rest == "-1" => Reply::Nil,
-        b'$' => {
+        b'*' if rest == "-1" => Reply::NilArray,
+        b'_' if rest.is_empty() => Reply::Null,
+        b'$' | b'=' => {
             let len = usize::try_from(number()?).map_err(|_| bad())?;
             if bytes.len() < at + len + 2 {
                 return Ok(None);
@@ -40,18 +77,22 @@ pub fn read_reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
             if &bytes[at - 2..at] != b"\r\n" {
                 return Err("a bulk without its line end".to_owned());
             }
-            Reply::Bulk(body)
+            match (bytes[0], body.strip_prefix(b"txt:")) {
+                (b'$', _) => Reply::Bulk(body),
+                (_, Some(text)) => Reply::Text(text.to_vec()),
+                (_, None) => return Err(bad()),
+            }
         }
-        b'*' => {
+        b'*' | b'%' => {
             let mut items = Vec::new();
-            for _ in 0..number()? {
+            for _ in 0..number()? * if bytes[0] == b'%' { 2 } else { 1 } {
                 let Some((item, len)) = read_reply(&bytes[at..])? else {
                     return Ok(None);
                 };
                 items.push(item);
                 at += len;
             }
-            Reply::Array(items)
+            if bytes[0] == b'%' { Reply::Map(items) } else { Reply::Array(items) }
         }
         _ => return Err(bad()),
     };
@@ -97,15 +138,22 @@ pub fn int(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(format!(":{number}\r\n").as_bytes());
 }
 
-pub fn nil(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"$-1\r\n");
+pub fn value(out: &mut Vec<u8>, version: Version, value: Option<&Vec<u8>>) {
+    match (value, version) {
+        (Some(value), _) => bulk(out, value),
+        (None, Version::Resp2) => out.extend_from_slice(b"$-1\r\n"),
+        (None, Version::Resp3) => out.extend_from_slice(b"_\r\n"),
+    }
 }
 
-pub fn value(out: &mut Vec<u8>, value: Option<&Vec<u8>>) {
-    match value {
-        Some(value) => bulk(out, value),
-        None => nil(out),
+/// A text for people.
+pub fn text(out: &mut Vec<u8>, version: Version, text: &[u8]) {
+    if version == Version::Resp2 {
+        return bulk(out, text);
     }
+    out.extend_from_slice(format!("={}\r\ntxt:", text.len() + 4).as_bytes());
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The hash slot of a key, by its definition: CRC16/XMODEM of what the first braces enclose, or of

@@ -116,6 +116,7 @@ pub struct Tally {
     pub lost: u64,
     pub faults: u64,
     pub errors: u64,
+    pub moves: u64,
     pub events: u64,
 }
 
@@ -128,6 +129,7 @@ impl Tally {
         self.lost += other.lost;
         self.faults += other.faults;
         self.errors += other.errors;
+        self.moves += other.moves;
         self.events += other.events;
     }
 }
