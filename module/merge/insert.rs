@@ -1,12 +1,13 @@
 //! Elements put into an array.
 
-use super::frame::Elements;
+use super::frame::{Elements, Kind};
 use crate::resp::write;
 
 /// Appends the array `reply` with more elements: each at its place in the array that comes of it,
 /// in ascending order of places. A reply that is no array stays as it is.
 pub fn insert(reply: &[u8], more: &[(usize, Vec<u8>)], out: &mut Vec<u8>) {
-    let Some(mut elements) = Elements::of(reply) else {
+    let array = Elements::of(reply).filter(|elements| elements.kind() == Some(Kind::Array));
+    let Some(mut elements) = array else {
         return out.extend_from_slice(reply);
     };
     let total = elements.count() + more.len();
@@ -32,6 +33,8 @@ mod tests {
             ("*2\r\n+a\r\n*1\r\n+b\r\n", vec![(1, ":1\r\n")], "*3\r\n+a\r\n:1\r\n*1\r\n+b\r\n"),
             ("*1\r\n+a\r\n", vec![(0, ":1\r\n"), (2, ":2\r\n")], "*3\r\n:1\r\n+a\r\n:2\r\n"),
             ("-ERR\r\n", vec![(0, ":1\r\n")], "-ERR\r\n"),
+            ("*-1\r\n", vec![(0, ":1\r\n")], "*-1\r\n"),
+            ("_\r\n", vec![(0, ":1\r\n")], "_\r\n"),
         ] {
             let more: Vec<(usize, Vec<u8>)> =
                 more.into_iter().map(|(at, text)| (at, text.as_bytes().to_vec())).collect();
