@@ -125,6 +125,12 @@ pub const EXECABORT: &str = "EXECABORT Transaction discarded because of previous
 /// Source: redis `server.c`, `processCommand`.
 pub const NO_MULTI: &str = "ERR Command not allowed inside a transaction";
 
+/// EXEC that is refused before it is looked at. Source: redis `multi.c`, `execCommandAbort`.
+pub fn exec_aborted(error: &str) -> String {
+    let why = error.strip_prefix("ERR ").unwrap_or(error);
+    format!("EXECABORT Transaction discarded because of: {why}")
+}
+
 /// A command that a stock server would queue.
 pub fn not_in_transaction(full_name: &str) -> String {
     format!("ERR '{full_name}' is not supported inside a transaction by this endpoint")
@@ -132,6 +138,9 @@ pub fn not_in_transaction(full_name: &str) -> String {
 
 // ---------------------------------------------------------------------------------- routing
 
+/// Source: redis `object.c`, `getIntFromObjectOrReply`.
+pub const NOT_AN_INT: &str =
+    "ERR value is out of range, value must between -2147483648 and 2147483647";
 /// Source: redis `db.c`, `selectCommand`.
 pub const DB_OUT_OF_RANGE: &str = "ERR DB index is out of range";
 /// Source: redis `cluster.c`, `clusterCommand`.

@@ -77,6 +77,10 @@ impl Engine {
                 return self.transaction_step(id, step, request, len);
             }
             Plan::Local { local, .. } => return self.serve_local(id, local, request),
+            Plan::Error(text) if request.arg(0).eq_ignore_ascii_case(b"exec") => {
+                let text = String::from_utf8_lossy(text).into_owned();
+                self.refuse_exec(id, &text);
+            }
             Plan::Error(text) => {
                 let text = text.to_vec();
                 self.stats().error_replies.add(1);

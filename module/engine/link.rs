@@ -90,8 +90,10 @@ pub(super) enum Own {
         /// The poll's number among the rounds.
         number: crate::acks::RoundNumber,
     },
-    /// CLIENT UNBLOCK of a tracker, or of a pin.
+    /// CLIENT UNBLOCK of a tracker.
     Unblocked,
+    /// CLIENT UNBLOCK of this pin.
+    PinUnblocked(LinkId),
     /// What is sent in a transaction for which no client waits.
     Queued,
     /// AUTH, SELECT or HELLO on a pin whose session changes its lane.
@@ -111,7 +113,9 @@ pub(super) struct Link {
     pub client_id: Option<i64>,
     /// Whose it is, if one session's.
     pub owner: Option<SessionId>,
-    /// A CLIENT UNBLOCK is on its way to it: no other session may have it.
+    /// CLIENT UNBLOCK was said to its session, with this reason, and has not been answered.
+    pub unblock: Option<&'static str>,
+    /// A CLIENT UNBLOCK may be on its way to it: no other session may have it.
     pub tainted: bool,
     /// What has come of the reply to a question of the engine's.
     pub own_reply: Vec<u8>,
@@ -168,6 +172,7 @@ impl Link {
             pipeline,
             client_id: None,
             owner: None,
+            unblock: None,
             tainted: false,
             own_reply: Vec::new(),
             refusal: None,

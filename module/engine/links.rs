@@ -164,7 +164,7 @@ impl Engine {
             Role::Tracker(tracker) => {
                 self.shards[shard.index()].acks.tracker_ready(tracker, self.now);
             }
-            Role::Pinned(_) => {}
+            Role::Pinned(_) => self.unblock_pin(id),
         }
         self.flush_link(id);
     }

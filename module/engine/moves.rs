@@ -50,13 +50,17 @@ impl Engine {
     /// `SELECT index`: the shards say whether there is such a database.
     /// Source: redis `db.c`, `selectCommand`.
     pub(super) fn select(&mut self, id: SessionId, request: &Request<'_>) -> Served {
-        let Some(db) = parse_int(request.arg(1)).and_then(|db| i32::try_from(db).ok()) else {
-            self.answer_error(id, text::NOT_AN_INTEGER);
-            return Served::Done;
+        let db = match parse_int(request.arg(1)).map(|db| (i32::try_from(db), u32::try_from(db))) {
+            None => Err(text::NOT_AN_INTEGER),
+            Some((Err(_), _)) => Err(text::NOT_AN_INT),
+            Some((_, db)) => db.map_err(|_| text::DB_OUT_OF_RANGE),
         };
-        let Ok(db) = u32::try_from(db) else {
-            self.answer_error(id, text::DB_OUT_OF_RANGE);
-            return Served::Done;
+        let db = match db {
+            Ok(db) => db,
+            Err(text) => {
+                self.answer_error(id, text);
+                return Served::Done;
+            }
         };
         let key = self.lane_key(id);
         if key.db == db {
@@ -92,7 +96,8 @@ impl Engine {
     /// RESET. Source: redis `networking.c`, `resetCommand`.
     pub(super) fn reset(&mut self, id: SessionId) -> Served {
         let first = self.lanes.first;
-        let moves = self.sessions.get(id).is_some_and(|session| session.lane != first);
+        let moves = (self.sessions.get(id))
+            .is_some_and(|session| session.lane != first || !session.pins.is_empty());
         if moves && self.must_drain(id) {
             return Served::Later;
         }

@@ -122,36 +122,46 @@ impl Engine {
         Served::Done
     }
 
-    /// CLIENT UNBLOCK of a session in a command that waits on a shard. Returns whether it is in
-    /// one that has reached its shard.
+    /// CLIENT UNBLOCK of a session. Returns whether it is in a command that waits on a shard.
     pub(super) fn unblock_blocked(&mut self, id: SessionId, error: bool) -> bool {
-        let blocked = self.sessions.get(id).is_some_and(|s| matches!(s.mode, Mode::Blocked));
-        let pins = self.sessions.get(id).filter(|_| blocked).map(|s| s.pins.clone());
-        let owes = |link: &&(ShardId, LinkId)| {
-            self.links.get(link.1).is_some_and(|link| link.pipeline.owed() > 0)
-        };
-        let Some((shard, link)) = pins.as_ref().and_then(|pins| pins.iter().rev().find(owes))
+        let Some(session) = self.sessions.get(id).filter(|s| matches!(s.mode, Mode::Blocked))
         else {
             return false;
         };
-        let Some((client, control)) = self
-            .links
-            .get_mut(*link)
-            .filter(|link| link.pipeline.is_ready())
-            .and_then(|link| {
-                // Nobody else may have this link when that is executed.
-                link.tainted = true;
-                link.client_id
-            })
-            .zip(self.shards[shard.index()].control)
-        else {
+        // It waits in the last command that it sent on a pin, and sends no other meanwhile.
+        let owes = |pin: &LinkId| self.links.get(*pin).is_some_and(|link| link.pipeline.owed() > 0);
+        let Some(pin) = session.pins.iter().map(|(_, pin)| *pin).rfind(owes) else {
             return false;
         };
-        self.send_own(control, Own::Unblocked, |out| {
-            let reason = if error { "ERROR" } else { "TIMEOUT" };
-            write::request(out, &["CLIENT", "UNBLOCK", client.to_string().as_str(), reason]);
-        });
+        if let Some(link) = self.links.get_mut(pin) {
+            link.unblock = Some(if error { "ERROR" } else { "TIMEOUT" });
+        }
+        self.unblock_pin(pin);
         true
+    }
+
+    /// Unblocks a pin, if that is wished and the shard knows it yet.
+    pub(super) fn unblock_pin(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id).filter(|link| link.pipeline.is_ready()) else {
+            return;
+        };
+        let (Some(reason), Some(client)) = (link.unblock, link.client_id) else {
+            return;
+        };
+        link.tainted = true;
+        if let Some(control) = self.shards[link.shard.index()].control {
+            self.send_own(control, Own::PinUnblocked(id), |out| {
+                write::request(out, &["CLIENT", "UNBLOCK", client.to_string().as_str(), reason]);
+            });
+        }
+    }
+
+    /// The shard has answered to CLIENT UNBLOCK. What overtook the command that waits is said
+    /// again.
+    pub(super) fn pin_unblocked(&mut self, id: LinkId, reply: &[u8]) {
+        if reply.starts_with(b":0") {
+            self.unblock_pin(id);
+        }
     }
 
     /// Whether a session forwards its large request on this link.
@@ -199,13 +209,14 @@ impl Engine {
     /// A pin has brought a reply: what waited for it goes on, and the link is given back if it is
     /// not needed any more.
     pub(super) fn pinned_replied(&mut self, id: LinkId) {
-        let Some(link) = self.links.get(id) else {
+        let Some(link) = self.links.get_mut(id) else {
             return;
         };
         if link.pipeline.owed() > 0 || !link.pipeline.is_ready() {
             return;
         }
         let shard = link.shard;
+        link.unblock = None;
         let Some(owner) = link.owner else {
             return;
         };

@@ -241,6 +241,7 @@ impl Engine {
             Own::Moved if reply.starts_with(b"-") => {
                 self.reject_link(id, "it refuses a client that changes its user or database");
             }
+            Own::PinUnblocked(pin) => self.pin_unblocked(pin, reply),
             Own::Unblocked | Own::Queued | Own::Moved => {}
         }
     }

@@ -243,6 +243,10 @@ impl Engine {
                 let name = String::from_utf8_lossy(request.arg(0)).to_ascii_lowercase();
                 self.refuse_in_multi(id, text::not_in_transaction(&name).as_bytes())
             }
+            InMulti::Refuse(text) if request.arg(0).eq_ignore_ascii_case(b"exec") => {
+                self.refuse_exec(id, &String::from_utf8_lossy(&text));
+                Served::Done
+            }
             InMulti::Refuse(text) => self.refuse_in_multi(id, &text),
             InMulti::Step(Step::Unwatch) => self.queue_up(id, None, false, bytes),
             InMulti::Queue { place, writes } => self.queue_up(id, place, writes, bytes),
@@ -420,7 +424,17 @@ impl Engine {
             Token::Part { session: id, seat, part: 0, writes }
         };
         self.send_by(link, token, |out| out.extend_from_slice(request));
+        if matches!(token, Token::Part { .. }) {
+            // What the endpoint answers in it is done when the shard's reply comes.
+            self.must_drain(id);
+        }
         Served::Done
+    }
+
+    /// EXEC can't be looked at, and ends the transaction all the same.
+    pub(super) fn refuse_exec(&mut self, id: SessionId, error: &str) {
+        self.abandon_transaction(id);
+        self.answer_error(id, &text::exec_aborted(error));
     }
 
     fn end_transaction(&mut self, id: SessionId) -> Queue {
