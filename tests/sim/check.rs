@@ -57,9 +57,12 @@ impl World {
         }
     }
 
-    fn judge(&mut self, client: usize, expected: &Expected, reply: &Reply) {
+    pub fn judge(&mut self, client: usize, expected: &Expected, reply: &Reply) {
         if let Reply::Error(text) = reply {
             self.tally.errors += 1;
+            if expected.ask.is_step() {
+                return self.judge_step_error(client, expected, text);
+            }
             return self.judge_error(client, expected, text);
         }
         if let Ask::Hello { version: Some(version) } = expected.ask {
@@ -136,7 +139,25 @@ impl World {
                 self.clients[client].db = *db;
                 ok == "OK" && *db < self.plan.databases
             }
+            (step, reply) if step.is_step() => self.judge_step(client, expected, reply),
+            (Ask::Push { key, element }, Reply::Int(length)) => {
+                self.judge_push(client, expected, (key, element), *length)
+            }
+            (Ask::Range { key }, Reply::Array(found)) => self.judge_range(client, key, found),
+            (Ask::Pop { timeout, .. } | Ask::Move { timeout, .. }, nil) if nil.is_nil() => {
+                self.judge_time_out(client, expected, *timeout)
+            }
+            (Ask::Pop { .. }, Reply::Array(popped)) => match popped.as_slice() {
+                [Reply::Bulk(from), Reply::Bulk(element)] => {
+                    self.judge_popped(client, expected, Some(from), element)
+                }
+                _ => false,
+            },
+            (Ask::Move { .. }, Reply::Bulk(element)) => {
+                self.judge_popped(client, expected, None, element)
+            }
             (Ask::Reset, Reply::Simple(reset)) => {
+                self.nothing_was_executed(client);
                 self.clients[client].db = 0;
                 self.clients[client].resp = Version::Resp2;
                 reset == "RESET"
@@ -171,7 +192,14 @@ impl World {
     // ---------------------------------------------------------------- values
 
     /// A write was answered.
-    fn confirm(&mut self, client: usize, expected: &Expected, key: &[u8], value: Option<Vec<u8>>) {
+    pub fn confirm(
+        &mut self,
+        client: usize,
+        expected: &Expected,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+    ) {
+        self.changed_itself(client, key, value.is_some());
         let Some(key) = self.clients[client].keys.get_mut(key) else {
             return;
         };
@@ -180,8 +208,16 @@ impl World {
         key.sure = (expected.epochs[key.shard] == epoch).then_some(epoch);
     }
 
+    /// The client has changed a key that it may be watching; surely, or only perhaps.
+    fn changed_itself(&mut self, client: usize, key: &[u8], surely: bool) {
+        let transaction = &mut self.clients[client].transaction;
+        let watched = transaction.watches(key);
+        transaction.may_be_changed |= watched;
+        transaction.is_changed |= watched && surely;
+    }
+
     /// The value of a key, if there is no doubt.
-    fn sure_value(&self, client: usize, key: &[u8]) -> Option<Option<Vec<u8>>> {
+    pub fn sure_value(&self, client: usize, key: &[u8]) -> Option<Option<Vec<u8>>> {
         let key = &self.clients[client].keys[key];
         (key.sure == Some(self.shards[key.shard].epoch)).then(|| key.value.clone())
     }
@@ -239,8 +275,9 @@ impl World {
         right
     }
 
-    fn make_unsure(&mut self, client: usize, keys: &[Vec<u8>]) {
+    pub fn make_unsure(&mut self, client: usize, keys: &[Vec<u8>]) {
         for key in keys {
+            self.changed_itself(client, key, false);
             if let Some(key) = self.clients[client].keys.get_mut(key) {
                 key.sure = None;
             }
@@ -265,11 +302,13 @@ impl World {
         {
             return;
         }
+        if let Ask::Pop { .. } | Ask::Move { .. } = expected.ask
+            && self.judge_pop_error(client, expected, text)
+        {
+            return;
+        }
         let keys = keys_of(&expected.ask);
-        let troubled = |key: &Vec<u8>| {
-            let shard = self.clients[client].keys[key].shard;
-            self.shards[shard].trouble_at.is_some()
-        };
+        let troubled = |key: &Vec<u8>| self.shards[self.shard_of_key(key)].trouble_at.is_some();
         // What any shard may be asked.
         if let Ask::Select { .. } | Ask::Info = expected.ask {
             let troubled = self.shards.iter().any(|shard| shard.trouble_at.is_some());
@@ -287,17 +326,14 @@ impl World {
         let not_executed = text.contains("not executed") || text.contains("not sent");
         let refused = ["LOADING", "READONLY", "OOM"].contains(&code);
         match &expected.ask {
-            Ask::Set { value, .. } if not_executed || refused => {
+            Ask::Set { value, .. } | Ask::Push { element: value, .. }
+                if not_executed || refused =>
+            {
                 self.deny(client, value);
             }
-            Ask::Get { .. } if unknown || not_executed || refused => {}
-            _ if unknown || not_executed || refused => {
-                self.make_unsure(client, &keys);
-                if unknown && keys.len() == 1 {
-                    let shard = self.clients[client].keys[&keys[0]].shard;
-                    self.clients[client].unknown[shard] = true;
-                }
-            }
+            Ask::Get { .. } | Ask::Range { .. } if unknown || not_executed || refused => {}
+            of if unknown => self.outcome_is_unknown(client, of),
+            _ if not_executed || refused => self.make_unsure(client, &keys),
             _ => {
                 let text = format!("client {client} asked {} and is told {text}", ask(expected));
                 self.violation(text);
@@ -306,12 +342,8 @@ impl World {
     }
 
     /// The client was told that this value wasn't written: so it must not be, before or after.
-    fn deny(&mut self, client: usize, value: &[u8]) {
-        let written = self.ledger.of(client).iter().any(|&entry| {
-            let effect = &self.ledger.entries[entry].effect;
-            matches!(effect, super::ledger::Effect::Set(other) if other == value)
-        });
-        if written {
+    pub fn deny(&mut self, client: usize, value: &[u8]) {
+        if self.was_written(client, value) {
             let value = String::from_utf8_lossy(&value[..value.len().min(24)]).into_owned();
             self.violation(format!("{value} was executed, and client {client} is told it wasn't"));
         }
@@ -362,7 +394,7 @@ impl World {
         }
     }
 
-    fn was_unblocked(&self, client: usize, expected: &Expected) -> bool {
+    pub fn was_unblocked(&self, client: usize, expected: &Expected) -> bool {
         let who = &self.clients[client];
         let to_come = |other: &Client| {
             let asks = |expected: &Expected| match expected.ask {
@@ -540,16 +572,41 @@ impl Ask {
             }
             Self::Incr { key } => Self::Incr { key: stored(&key, db) },
             Self::Append { key, piece } => Self::Append { key: stored(&key, db), piece },
+            Self::Watch { keys } => Self::Watch { keys: all(keys) },
+            Self::Queued(inner) => Self::Queued(Box::new(inner.within(db))),
+            Self::Push { key, element } => Self::Push { key: stored(&key, db), element },
+            Self::Range { key } => Self::Range { key: stored(&key, db) },
+            Self::Pop { keys, timeout } => Self::Pop { keys: all(keys), timeout },
+            Self::Move { from, to, timeout } => {
+                Self::Move { from: stored(&from, db), to: stored(&to, db), timeout }
+            }
             other => other,
         }
     }
+
+    /// Whether it is about a transaction, or a part of one.
+    fn is_step(&self) -> bool {
+        matches!(
+            self,
+            Self::Watch { .. }
+                | Self::Unwatch
+                | Self::Multi
+                | Self::Queued(_)
+                | Self::Exec
+                | Self::Discard
+        )
+    }
 }
 
-fn keys_of(ask: &Ask) -> Vec<Vec<u8>> {
+pub fn keys_of(ask: &Ask) -> Vec<Vec<u8>> {
     match ask {
         Ask::Set { key, .. } | Ask::Incr { key } | Ask::Append { key, .. } => vec![key.clone()],
         Ask::Get { keys, .. } | Ask::Del { keys } => keys.clone(),
         Ask::MSet { pairs } => pairs.iter().map(|(key, _)| key.clone()).collect(),
+        Ask::Push { key, .. } | Ask::Range { key } => vec![key.clone()],
+        Ask::Watch { keys } | Ask::Pop { keys, .. } => keys.clone(),
+        Ask::Move { from, to, .. } => vec![from.clone(), to.clone()],
+        Ask::Queued(inner) => keys_of(inner),
         _ => Vec::new(),
     }
 }

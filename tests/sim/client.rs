@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weir::resp::Version;
 
+use super::exec::Transaction;
 use super::ledger::EntryId;
 use super::node::stored;
 use super::plan::Fsync;
@@ -17,33 +18,94 @@ use super::world::{Happening, World};
 /// What one request asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    Set { key: Vec<u8>, value: Vec<u8> },
-    Get { keys: Vec<Vec<u8>>, many: bool },
-    Del { keys: Vec<Vec<u8>> },
-    MSet { pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    Incr { key: Vec<u8> },
-    Append { key: Vec<u8>, piece: Vec<u8> },
+    Set {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Get {
+        keys: Vec<Vec<u8>>,
+        many: bool,
+    },
+    Del {
+        keys: Vec<Vec<u8>>,
+    },
+    MSet {
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    Incr {
+        key: Vec<u8>,
+    },
+    Append {
+        key: Vec<u8>,
+        piece: Vec<u8>,
+    },
     Ping,
     Echo(Vec<u8>),
-    Wait { replicas: i64, timeout: u64 },
-    WaitAof { local: i64, replicas: i64, timeout: u64 },
+    Wait {
+        replicas: i64,
+        timeout: u64,
+    },
+    WaitAof {
+        local: i64,
+        replicas: i64,
+        timeout: u64,
+    },
     Id,
     Info,
-    Hello { version: Option<Version> },
-    Select { db: usize },
+    Hello {
+        version: Option<Version>,
+    },
+    Select {
+        db: usize,
+    },
     Reset,
+    Watch {
+        keys: Vec<Vec<u8>>,
+    },
+    Unwatch,
+    Multi,
+    /// A command between MULTI and EXEC.
+    Queued(Box<Ask>),
+    Exec,
+    Discard,
+    Push {
+        key: Vec<u8>,
+        element: Vec<u8>,
+    },
+    Range {
+        key: Vec<u8>,
+    },
+    /// BLPOP, with milliseconds.
+    Pop {
+        keys: Vec<Vec<u8>>,
+        timeout: u64,
+    },
+    /// BLMOVE from the left to the right.
+    Move {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        timeout: u64,
+    },
     ReplyOn,
     Skip,
     Off,
     List,
-    Unblock { client: i64, error: bool },
-    Kill { client: i64 },
-    Wrong { request: Vec<Vec<u8>>, error: &'static str },
+    Unblock {
+        client: i64,
+        error: bool,
+    },
+    Kill {
+        client: i64,
+    },
+    Wrong {
+        request: Vec<Vec<u8>>,
+        error: &'static str,
+    },
     Quit,
 }
 
 /// A reply that is owed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Expected {
     pub ask: Ask,
     pub sent_at: u64,
@@ -57,6 +119,10 @@ pub enum Kind {
     Plain,
     Counter,
     Text,
+    /// A list into which only its owner pushes.
+    List,
+    /// A list into which others push, and from which only its owner pops.
+    Queue,
 }
 
 /// What a client believes of one of its keys.
@@ -68,8 +134,10 @@ pub struct Key {
     pub value: Option<Vec<u8>>,
     /// The value is certain as long as the shard's epoch is this.
     pub sure: Option<u64>,
-    /// All that it was ever set to.
+    /// All that it was ever set to, or that was pushed into it.
     pub ever: BTreeSet<Vec<u8>>,
+    /// What was popped from a queue.
+    pub taken: BTreeSet<Vec<u8>>,
 }
 
 /// How a connection came to its end, or is about to.
@@ -94,6 +162,7 @@ pub struct Client {
     /// The version and the database of what it is told next.
     pub resp: Version,
     pub db: usize,
+    pub transaction: Transaction,
     /// By stored name.
     pub keys: BTreeMap<Vec<u8>, Key>,
     pub expected: VecDeque<Expected>,
@@ -112,7 +181,7 @@ pub struct Client {
     /// It takes its replies slowly.
     slow: bool,
     sent: u64,
-    serial: u64,
+    pub serial: u64,
     /// Its last requests, after all faults: answers must be right, and soon.
     pub last_words: bool,
     pub done: bool,
@@ -159,12 +228,18 @@ impl World {
             (format!("{{c{number}}}:e"), Kind::Plain),
             (format!("c{number}:n"), Kind::Counter),
             (format!("c{number}:t"), Kind::Text),
+            (format!("{{c{number}}}:m"), Kind::Counter),
+            (format!("{{c{number}}}:s"), Kind::Text),
+            (format!("{{c{number}}}:l"), Kind::List),
+            (format!("{{c{number}}}:r"), Kind::List),
+            (format!("{{c{number}}}:q"), Kind::Queue),
         ];
         for (name, kind) in names {
             let shard = resp::shard_of(name.as_bytes(), self.plan.shards);
             let sure = Some(self.shards[shard].epoch);
             for db in 0..self.plan.databases {
-                let key = Key { kind, db, shard, value: None, sure, ever: BTreeSet::new() };
+                let (ever, taken) = (BTreeSet::new(), BTreeSet::new());
+                let key = Key { kind, db, shard, value: None, sure, ever, taken };
                 keys.insert(stored(name.as_bytes(), db), key);
             }
         }
@@ -177,6 +252,7 @@ impl World {
             leave: Leave::No,
             resp: Version::Resp2,
             db: 0,
+            transaction: Transaction::default(),
             keys,
             expected: VecDeque::new(),
             tail: Vec::new(),
@@ -274,7 +350,14 @@ impl World {
                 self.line(|| format!("client {client} sends its last byte"));
                 let who = &mut self.clients[client];
                 let waits = |expected: &Expected| {
-                    matches!(expected.ask, Ask::Wait { .. } | Ask::WaitAof { .. })
+                    matches!(
+                        expected.ask,
+                        Ask::Wait { .. }
+                            | Ask::WaitAof { .. }
+                            | Ask::Pop { .. }
+                            | Ask::Move { .. }
+                            | Ask::Exec
+                    )
                 };
                 // Who waits and sends no more is let go at any time.
                 let waits = who.expected.iter().any(waits);
@@ -300,7 +383,7 @@ impl World {
         (0..count).map(|_| self.key(client, Kind::Plain)).collect()
     }
 
-    fn value(&mut self, client: usize) -> Vec<u8> {
+    pub fn value(&mut self, client: usize) -> Vec<u8> {
         self.clients[client].serial += 1;
         let mut value = format!("v{client}.{}", self.clients[client].serial).into_bytes();
         if self.plan.large > 0 && self.rng.one_in(20) {
@@ -317,6 +400,9 @@ impl World {
         if self.rng.percent(self.plan.moving_percent) {
             let ask = self.some_move();
             return self.ask(client, ask, bytes);
+        }
+        if self.rng.percent(self.plan.script_percent) {
+            return self.next_script(client, bytes);
         }
         let ask = match self.rng.below(100) {
             0..25 => Ask::Set { key: self.key(client, Kind::Plain), value: self.value(client) },
@@ -344,7 +430,7 @@ impl World {
         self.ask(client, ask, bytes);
     }
 
-    fn any_key(&mut self, client: usize) -> Vec<u8> {
+    pub fn any_key(&mut self, client: usize) -> Vec<u8> {
         let kind =
             self.rng.pick(&[Kind::Plain, Kind::Plain, Kind::Plain, Kind::Counter, Kind::Text]);
         self.key(client, kind)
@@ -391,7 +477,7 @@ impl World {
     }
 
     /// What changes how a session speaks, or of which database.
-    fn some_move(&mut self) -> Ask {
+    pub fn some_move(&mut self) -> Ask {
         match self.rng.below(10) {
             0 => Ask::Hello { version: None },
             1..=3 => Ask::Hello { version: Some(Version::Resp2) },
@@ -457,15 +543,13 @@ impl World {
         let epochs = self.shards.iter().map(|shard| shard.epoch).collect();
         let mute = matches!(ask, Ask::Skip | Ask::Off);
         let who = &mut self.clients[client];
-        who.tried_to_write |= matches!(
-            ask,
-            Ask::Set { .. }
-                | Ask::MSet { .. }
-                | Ask::Del { .. }
-                | Ask::Incr { .. }
-                | Ask::Append { .. }
-        );
+        who.tried_to_write |= ask.may_write();
         who.sent += 1;
+        let owner = match &ask {
+            Ask::Push { key, .. } => owner_of(key),
+            _ => client,
+        };
+        let who = &mut self.clients[owner];
         for (key, value) in written(&ask) {
             // In which database it will be is told by the reply to an earlier SELECT.
             for db in 0..self.plan.databases {
@@ -474,6 +558,7 @@ impl World {
                 }
             }
         }
+        let who = &mut self.clients[client];
         who.expected.push_back(Expected { ask, sent_at: self.now, epochs, mute });
     }
 
@@ -542,8 +627,32 @@ fn written(ask: &Ask) -> Vec<(&Vec<u8>, &Vec<u8>)> {
     match ask {
         Ask::Set { key, value } => vec![(key, value)],
         Ask::MSet { pairs } => pairs.iter().map(|(key, value)| (key, value)).collect(),
+        Ask::Push { key, element } => vec![(key, element)],
+        Ask::Queued(inner) => written(inner),
         _ => Vec::new(),
     }
+}
+
+impl Ask {
+    pub fn may_write(&self) -> bool {
+        match self {
+            Self::Set { .. }
+            | Self::MSet { .. }
+            | Self::Del { .. }
+            | Self::Incr { .. }
+            | Self::Append { .. }
+            | Self::Push { .. }
+            | Self::Pop { .. }
+            | Self::Move { .. } => true,
+            Self::Queued(inner) => inner.may_write(),
+            _ => false,
+        }
+    }
+}
+
+/// A number of milliseconds as BLPOP has it.
+fn seconds(millis: u64) -> Vec<u8> {
+    format!("{}.{:03}", millis / 1_000, millis % 1_000).into_bytes()
 }
 
 fn words(text: &str) -> Vec<Vec<u8>> {
@@ -580,6 +689,27 @@ fn encode(ask: &Ask) -> Vec<Vec<u8>> {
         Ask::Hello { version: Some(version) } => words(&format!("HELLO {}", version.number())),
         Ask::Select { db } => words(&format!("SELECT {db}")),
         Ask::Reset => words("RESET"),
+        Ask::Watch { keys } => with("WATCH", keys),
+        Ask::Unwatch => words("UNWATCH"),
+        Ask::Multi => words("MULTI"),
+        Ask::Queued(inner) => encode(inner),
+        Ask::Exec => words("EXEC"),
+        Ask::Discard => words("DISCARD"),
+        Ask::Push { key, element } => with("RPUSH", &[key.clone(), element.clone()]),
+        Ask::Range { key } => {
+            let mut all = with("LRANGE", std::slice::from_ref(key));
+            all.extend(words("0 -1"));
+            all
+        }
+        Ask::Pop { keys, timeout } => {
+            with("BLPOP", &[keys.as_slice(), &[seconds(*timeout)]].concat())
+        }
+        Ask::Move { from, to, timeout } => {
+            let mut all = with("BLMOVE", &[from.clone(), to.clone()]);
+            all.extend(words("LEFT RIGHT"));
+            all.push(seconds(*timeout));
+            all
+        }
         Ask::ReplyOn => words("CLIENT REPLY ON"),
         Ask::Skip => words("CLIENT REPLY SKIP"),
         Ask::Off => words("CLIENT REPLY OFF"),

@@ -9,6 +9,7 @@ use super::ledger::Effect;
 use super::node::{Blocked, Role, What, stored};
 use super::plan::Plant;
 use super::resp;
+use super::transactions::{Transaction, is_step};
 use super::wire::WireNo;
 use super::world::{Happening, World};
 
@@ -16,7 +17,20 @@ use super::world::{Happening, World};
 pub static WHOLE_TABLE: &[u8] = include_bytes!("../data/command-redis.resp");
 
 /// The commands that clients send here.
-const USED: &[&str] = &["get", "set", "del", "mget", "mset", "incr", "append", "exists", "ping"];
+const USED: &[&str] = &[
+    "get", "set", "del", "mget", "mset", "incr", "append", "exists", "ping", "rpush", "lrange",
+    "blpop", "blmove", "multi", "exec", "discard", "watch", "unwatch",
+];
+
+/// Commands that change data.
+const WRITES: &[&str] =
+    &["SET", "DEL", "MSET", "INCR", "APPEND", "FUNCTION", "RPUSH", "BLPOP", "BLMOVE"];
+
+/// Commands that a server executes while it loads its data.
+const ALWAYS: &[&str] = &[
+    "INFO", "CLIENT", "AUTH", "COMMAND", "HELLO", "SELECT", "MULTI", "EXEC", "DISCARD", "WATCH",
+    "UNWATCH",
+];
 
 /// The entries of the recorded reply that are used here: parsing all of it in every world costs
 /// more than all the rest.
@@ -56,24 +70,65 @@ impl World {
         self.line(|| format!("node {node} conn {id}: {asked} -> {replied}"));
         let reply = self.swapped(node, wire, request, reply);
         self.reply(wire, &reply);
+        self.serve_popping(node);
     }
 
     fn run(&mut self, node: usize, wire: WireNo, request: &[Vec<u8>]) -> Vec<u8> {
         let name = String::from_utf8_lossy(&request[0]).to_ascii_uppercase();
+        let transaction = &self.nodes[node].conns[&wire].transaction;
+        let names = match name.as_str() {
+            "EXEC" => transaction.queued().iter().map(|queued| &queued[0]).collect(),
+            _ => vec![&request[0]],
+        };
+        let names =
+            names.into_iter().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
+        let refusal = names.filter_map(|name| self.refusal(node, &name)).next();
+        let transaction = self.nodes[node].conns.get_mut(&wire).map(|conn| &mut conn.transaction);
+        let Some(transaction) = transaction else {
+            return Vec::new();
+        };
+        match refusal {
+            Some(text) if name == "EXEC" => {
+                *transaction = Transaction::default();
+                format!("-EXECABORT Transaction discarded because of: {text}\r\n").into_bytes()
+            }
+            Some(text) => {
+                transaction.abort();
+                format!("-{text}\r\n").into_bytes()
+            }
+            None if is_step(&name) => self.step(node, wire, &name, request),
+            None if transaction.is_open() => {
+                transaction.queue(request);
+                b"+QUEUED\r\n".to_vec()
+            }
+            None => self.perform(node, wire, &name, request),
+        }
+    }
+
+    /// What a server says of a command that it can't execute as it is now.
+    fn refusal(&self, node: usize, name: &str) -> Option<&'static str> {
         let server = &self.nodes[node];
-        let loading = self.now < server.loading_until;
-        let own = ["INFO", "CLIENT", "AUTH", "COMMAND", "HELLO", "SELECT"].contains(&name.as_str());
-        if loading && !own {
-            return b"-LOADING Redis is loading the dataset in memory\r\n".to_vec();
+        let writes = WRITES.contains(&name);
+        if self.now < server.loading_until && !ALWAYS.contains(&name) {
+            Some("LOADING Redis is loading the dataset in memory")
+        } else if writes && server.role == Role::Replica {
+            Some("READONLY You can't write against a read only replica.")
+        } else if writes && server.oom && !["DEL", "BLPOP"].contains(&name) {
+            Some("OOM command not allowed when used memory > 'maxmemory'.")
+        } else {
+            None
         }
-        let writes = ["SET", "DEL", "MSET", "INCR", "APPEND", "FUNCTION"].contains(&name.as_str());
-        if writes && server.role == Role::Replica {
-            return b"-READONLY You can't write against a read only replica.\r\n".to_vec();
-        }
-        if writes && server.oom && name != "DEL" {
-            return b"-OOM command not allowed when used memory > 'maxmemory'.\r\n".to_vec();
-        }
-        match name.as_str() {
+    }
+
+    /// Executes one command, by itself or as a part of a transaction.
+    pub fn perform(
+        &mut self,
+        node: usize,
+        wire: WireNo,
+        name: &str,
+        request: &[Vec<u8>],
+    ) -> Vec<u8> {
+        match name {
             "INFO" => self.info(node, wire),
             "HELLO" => self.hello(node, wire, request),
             "SELECT" => self.select(node, wire, request),
@@ -87,10 +142,16 @@ impl World {
                 self.note_offset(node, wire, moved);
                 OK.to_vec()
             }
-            "WAIT" | "WAITAOF" => self.wait_command(node, wire, &name, request),
+            "WAIT" | "WAITAOF" => self.wait_command(node, wire, name, request),
             "AUTH" => OK.to_vec(),
             "PING" => b"+PONG\r\n".to_vec(),
-            _ => self.data_command(node, wire, &name, request),
+            "ECHO" => {
+                let mut reply = Vec::new();
+                resp::bulk(&mut reply, &request[1]);
+                reply
+            }
+            "UNWATCH" => self.unwatch(node, wire),
+            _ => self.data_command(node, wire, name, request),
         }
     }
 
@@ -123,7 +184,7 @@ impl World {
     }
 
     /// The connection's own offset follows the server's where its command has moved that.
-    fn note_offset(&mut self, node: usize, wire: WireNo, moved: bool) {
+    pub fn note_offset(&mut self, node: usize, wire: WireNo, moved: bool) {
         let offset = self.nodes[node].offset;
         if let (true, Some(conn)) = (moved, self.nodes[node].conns.get_mut(&wire)) {
             conn.woff = offset;
@@ -162,7 +223,10 @@ impl World {
                 let id: i64 = String::from_utf8_lossy(&request[2]).parse().expect("an id");
                 let conns = self.nodes[node].conns.iter();
                 let target = conns.filter(|(_, conn)| conn.id == id).map(|(&wire, _)| wire).next();
-                let done = target.is_some_and(|target| self.unblock(node, target));
+                let error = request.get(3).is_some_and(|how| how == b"ERROR");
+                let done = target.is_some_and(|target| {
+                    self.unblock(node, target) || self.unblock_popping(node, target, error)
+                });
                 resp::int(&mut reply, i64::from(done));
             }
             _ => reply.extend_from_slice(OK),
@@ -225,9 +289,13 @@ impl World {
         let conn = &self.nodes[node].conns[&wire];
         let (version, db) = (conn.resp, conn.db);
         let step = if name == "MSET" { 2 } else { 1 };
-        let only = !["DEL", "MGET", "MSET", "EXISTS"].contains(&name);
-        let keys: Vec<&Vec<u8>> =
-            request[1..].iter().step_by(step).take(if only { 1 } else { usize::MAX }).collect();
+        let count = match name {
+            "DEL" | "MGET" | "MSET" | "EXISTS" => usize::MAX,
+            "BLPOP" => request.len() - 2,
+            "BLMOVE" => 2,
+            _ => 1,
+        };
+        let keys: Vec<&Vec<u8>> = request[1..].iter().step_by(step).take(count).collect();
         for key in &keys {
             let right = resp::shard_of(key, self.plan.shards);
             if right != self.nodes[node].shard {
@@ -284,6 +352,9 @@ impl World {
                 moved = self.write(node, wire, &keys[0], Effect::Set(value));
                 resp::int(&mut reply, len);
             }
+            "RPUSH" => return self.push(node, wire, &keys[0], &request[2]),
+            "LRANGE" => return self.range(node, &keys[0]),
+            "BLPOP" | "BLMOVE" => return self.pop_command(node, wire, name, request),
             _ => self.violation(format!("{name}: no client sends this, so why does Weir")),
         }
         self.note_offset(node, wire, moved);

@@ -20,13 +20,17 @@
 mod check;
 mod client;
 mod commands;
+mod exec;
 mod faults;
 mod ledger;
+mod lists;
 mod node;
 mod plan;
 mod replication;
 mod resp;
 mod rng;
+mod script;
+mod transactions;
 mod wire;
 mod worker;
 mod world;

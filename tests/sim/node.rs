@@ -14,8 +14,10 @@ use std::collections::BTreeMap;
 use weir::resp::Version;
 
 use super::ledger::{Effect, EntryId, Having};
+use super::lists::Popping;
 use super::plan::Fsync;
 use super::resp;
+use super::transactions::Transaction;
 use super::wire::{Far, Way, WireNo};
 use super::world::{Happening, World};
 
@@ -59,6 +61,9 @@ pub struct Conn {
     pub resp: Version,
     pub db: usize,
     pub blocked: Option<Blocked>,
+    pub transaction: Transaction,
+    /// It waits for an element of a list.
+    pub popping: Option<Popping>,
     input: Vec<u8>,
     /// The engine has closed it; what it had sent is still executed.
     pub gone: bool,
@@ -72,6 +77,8 @@ impl Conn {
             resp: Version::Resp2,
             db: 0,
             blocked: None,
+            transaction: Transaction::default(),
+            popping: None,
             input: Vec::new(),
             gone: false,
         }
@@ -221,9 +228,10 @@ impl World {
         let Some(conn) = self.nodes[node].conns.get_mut(&wire) else {
             return false;
         };
-        if conn.blocked.is_some() {
+        if conn.blocked.is_some() || conn.popping.is_some() {
             if conn.gone {
                 conn.blocked = None;
+                conn.popping = None;
                 conn.input.clear();
             }
             return false;
@@ -299,14 +307,26 @@ impl World {
 
     /// Executes one change of one key. Returns whether the offset moved.
     pub fn write(&mut self, node: usize, wire: WireNo, key: &[u8], effect: Effect) -> bool {
+        self.write_by(node, wire, super::client::owner_of(key), key, effect)
+    }
+
+    /// The same for a client whose key it may not be.
+    pub fn write_by(
+        &mut self,
+        node: usize,
+        wire: WireNo,
+        owner: usize,
+        key: &[u8],
+        effect: Effect,
+    ) -> bool {
         let shard = self.nodes[node].shard;
-        let owner = super::client::owner_of(key);
         self.executed(&effect);
         let ghost = self.wires[wire].dead;
         let entry = self.ledger.add(shard, owner, key, effect.clone(), ghost);
         self.line(|| format!("node {node} executes write {entry}: {}", brief(key, &effect)));
         let len = 30 + key.len() as u64;
         apply(&mut self.nodes[node].data, key, &effect);
+        self.nodes[node].touch_watched(key);
         let moved = self.feed(node, What::Write(entry), len);
         if let Some(at) = self.shard_has_other_primary(node) {
             self.ledger.entries[entry].lost_at = Some(at);
@@ -442,7 +462,9 @@ impl World {
             }
         }
         let server = &mut self.nodes[node];
-        server.data = data;
+        let before = std::mem::replace(&mut server.data, data);
+        let after = server.data.clone();
+        server.touch_all_watched(|key| before.contains_key(key) || after.contains_key(key));
         server.log = log;
         server.offset = offset;
         server.fsynced = 0;
@@ -482,6 +504,7 @@ impl World {
             let (key, effect) = (write.key.clone(), write.effect.clone());
             let server = &mut self.nodes[node];
             apply(&mut server.data, &key, &effect);
+            server.touch_watched(&key);
             server.dirty |= server.aof.is_some();
             self.ledger.gains(entry, node, Having::InMemory, self.now);
         }

@@ -70,6 +70,8 @@ pub struct Plan {
     pub databases: usize,
     /// How many requests in a hundred are HELLO, SELECT or RESET.
     pub moving_percent: u64,
+    /// How many requests in a hundred begin a transaction, or something that waits.
+    pub script_percent: u64,
     pub settings: Settings,
 }
 
@@ -124,6 +126,7 @@ impl Plan {
             inline_percent: rng.pick(&[0, 0, 20]),
             databases: rng.pick(&[1, 2, 3]),
             moving_percent: rng.pick(&[0, 2, 10]),
+            script_percent: rng.pick(&[0, 5, 20]),
             settings,
         }
     }

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::node::{Blocked, Item, Role, What};
+use super::node::{Blocked, Conn, Item, Role, What};
 use super::plan::Plant;
 use super::world::{Happening, World};
 
@@ -308,8 +308,9 @@ impl World {
         self.nodes[node].backlog = true;
         self.line(|| format!("node {node} is a replica now"));
         let conns = self.nodes[node].conns.iter();
+        let waits = |conn: &Conn| conn.blocked.is_some() || conn.popping.is_some();
         let blocked: Vec<usize> =
-            conns.filter(|(_, conn)| conn.blocked.is_some()).map(|(&wire, _)| wire).collect();
+            conns.filter(|(_, conn)| waits(conn)).map(|(&wire, _)| wire).collect();
         for wire in blocked {
             self.reply(
                 wire,

@@ -33,6 +33,7 @@ pub enum Happening {
     Acked { link: usize },
     Fsynced { node: usize, life: u64, upto: u64 },
     Cron { node: usize },
+    PopsNoMore { node: usize, life: u64, wire: WireNo, serial: u64 },
     Unswap { node: usize, life: u64, wire: WireNo },
     NewClient,
     Client { client: usize },
@@ -117,6 +118,9 @@ pub struct Tally {
     pub faults: u64,
     pub errors: u64,
     pub moves: u64,
+    pub executed: u64,
+    pub aborted: u64,
+    pub taken: u64,
     pub events: u64,
 }
 
@@ -130,6 +134,9 @@ impl Tally {
         self.faults += other.faults;
         self.errors += other.errors;
         self.moves += other.moves;
+        self.executed += other.executed;
+        self.aborted += other.aborted;
+        self.taken += other.taken;
         self.events += other.events;
     }
 }
@@ -149,6 +156,8 @@ pub struct World {
     pub stats: Stats,
     pub healed: bool,
     pub tally: Tally,
+    /// Commands so far that pop and may wait.
+    pub pops: u64,
     /// Replies that are held back to be swapped.
     pub held_reply: BTreeMap<WireNo, Vec<u8>>,
     pub failure: Option<String>,
@@ -178,6 +187,7 @@ impl World {
             stats,
             healed: false,
             tally: Tally::default(),
+            pops: 0,
             held_reply: BTreeMap::new(),
             failure: None,
             trace: tracing.then(Vec::new),
@@ -302,6 +312,9 @@ impl World {
             Happening::Acked { link } => self.ack_arrives(link),
             Happening::Fsynced { node, life, upto } => self.fsynced(node, life, upto),
             Happening::Cron { node } => self.cron(node),
+            Happening::PopsNoMore { node, life, wire, serial } => {
+                self.pops_no_more(node, life, wire, serial);
+            }
             Happening::Unswap { node, life, wire } => {
                 let held = self.held_reply.remove(&wire);
                 if let (Some(held), true) = (held, self.nodes[node].life == life) {
@@ -356,14 +369,16 @@ impl World {
     pub fn executed(&mut self, effect: &Effect) {
         self.tally.writes += 1;
         if let Effect::Set(value) = effect {
-            let owner = super::client::writer_of(value);
-            let denied = owner.and_then(|owner| self.clients.get(owner));
-            if denied.is_some_and(|client| client.denied.contains(value)) {
-                let value = String::from_utf8_lossy(&value[..value.len().min(24)]).into_owned();
-                self.violation(format!(
-                    "{value} is executed, though its client was told it wasn't"
-                ));
-            }
+            self.must_not_be_denied(value);
+        }
+    }
+
+    pub fn must_not_be_denied(&mut self, value: &[u8]) {
+        let owner = super::client::writer_of(value);
+        let denied = owner.and_then(|owner| self.clients.get(owner));
+        if denied.is_some_and(|client| client.denied.contains(value)) {
+            let value = String::from_utf8_lossy(&value[..value.len().min(24)]).into_owned();
+            self.violation(format!("{value} is executed, though its client was told it wasn't"));
         }
     }
 
