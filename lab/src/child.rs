@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A running (or ended, but not forgotten) child process.
 #[derive(Debug)]
-pub(crate) struct Child {
+pub struct Child {
     pid: i32,
     /// Under a lock so that a signal is never sent to a process id that was reaped, and so given
     /// to a stranger, in the meantime.
@@ -33,7 +33,7 @@ struct State {
 impl Child {
     /// Starts `command` in a process group of its own: Ctrl-C at the terminal is for us, and how
     /// the servers end is then our decision.
-    pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
+    pub fn spawn(mut command: Command) -> io::Result<Child> {
         let parent = process::id();
         command.process_group(0);
         // SAFETY: between fork and exec only functions that are async-signal-safe are called, and
@@ -58,12 +58,12 @@ impl Child {
         Ok(Child { pid, state: Mutex::new(State { child, ended: None }) })
     }
 
-    pub(crate) fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         self.pid
     }
 
     /// How it ended, or `None` while it runs.
-    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+    pub fn ended(&self) -> Option<ExitStatus> {
         let mut state = self.state();
         if state.ended.is_none() {
             // An error would mean that somebody else reaped it: it has ended in any case.
@@ -86,6 +86,18 @@ impl Child {
     /// Waits until it ends by itself, for at most `time`.
     pub(crate) fn wait(&self, time: Duration) -> Option<ExitStatus> {
         crate::within(time, || self.ended())
+    }
+
+    /// Ends the processes that it started in its turn, and itself.
+    pub fn kill_group(&self) {
+        let state = self.state();
+        if state.ended.is_none() {
+            // SAFETY: no memory is passed. The child leads its group and isn't reaped as long as
+            // `state` is held, so the group is its own.
+            unsafe { libc::killpg(self.pid, libc::SIGKILL) };
+        }
+        drop(state);
+        self.kill();
     }
 
     /// Ends it, whatever it is doing, and waits until it is gone. A stopped process dies of SIGKILL

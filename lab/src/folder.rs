@@ -13,10 +13,15 @@ const PREFIX: &str = "weir-lab-";
 
 /// A folder that is removed, with all that is in it, when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    pub(crate) fn new() -> Folder {
+    /// Makes one that is empty.
+    ///
+    /// # Panics
+    /// If the system's temporary folder can't be written to.
+    #[expect(clippy::new_without_default, reason = "making one touches the disk")]
+    pub fn new() -> Folder {
         static SWEPT: Once = Once::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let parent = std::env::temp_dir();
@@ -28,7 +33,7 @@ impl Folder {
         Folder(path)
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }

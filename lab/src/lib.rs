@@ -36,17 +36,17 @@
 //! }
 //! ```
 
+pub mod child; //   a child process that never outlives us
 pub mod client; //  RESP as bytes say it, over TCP or a unix socket
 pub mod cluster; // shards: primaries with their replicas
+pub mod folder; //  a temporary folder that goes with its owner
 pub mod host; //    a server with the module in it
 pub mod nutcracker; // twemproxy, which the benchmark compares with
 pub mod process; // one server: its folder, port, log, life and death
 pub mod procfs; //  what the kernel says about a process: memory, threads, descriptors, time
 pub mod servers; // where the programs are: both flavors, and the module
 
-mod child; //  a child process that never outlives us
-mod folder; // a temporary folder that goes with its owner
-mod ports; //  free ports
+mod ports; // free ports
 
 use std::time::{Duration, Instant};
 

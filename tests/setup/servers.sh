@@ -4,12 +4,14 @@
 #
 #   servers.sh build-deps   a C compiler, make, and libclang (for bindgen), by apt
 #   servers.sh servers      one Valkey and one Redis, 7.2 or newer: server, cli and benchmark
+#   servers.sh suite        Redis's own tests, and tclsh, which they are written for
 #   servers.sh bench        nutcracker (twemproxy), which `make bench` compares with
 #
 # The programs end up as links, always in the same place, which is where `lab` looks for them:
 #
 #   .servers/valkey/{valkey-server,valkey-cli,valkey-benchmark}
 #   .servers/redis/{redis-server,redis-cli,redis-benchmark}
+#   .servers/suite/tests
 #   .servers/nutcracker/nutcracker
 #
 # A server is taken from the first of these that has one:
@@ -241,16 +243,22 @@ backported() {
         keep "$kind" "$work/$kind/root/usr/bin" && link_server "$kind" "$cache/$kind"
 }
 
-from_source() {
-    local kind=$1 source=$work/source tree=$work/tree tls=no
+# unpack_source KIND TREE: Debian's source package of today, unpacked into the folder TREE.
+unpack_source() {
+    local kind=$1 tree=$2 source=$work/source
     have apt-get || return 1
-    compiler
-    say "building $kind from Debian's source package (about two minutes)"
     private_apt "deb-src [signed-by=$keyring] $mirror sid main" || return 1
     rm -rf "$source" "$tree"
     mkdir -p "$source" "$tree"
     (cd "$source" && apt-get -qq "${private_options[@]}" source --download-only "$kind") || return 1
-    tar -xf "$source/${kind}"_*.orig.tar.* -C "$tree" --strip-components=1 || return 1
+    tar -xf "$source/${kind}"_*.orig.tar.* -C "$tree" --strip-components=1
+}
+
+from_source() {
+    local kind=$1 tree=$work/tree tls=no
+    compiler
+    say "building $kind from Debian's source package (about two minutes)"
+    unpack_source "$kind" "$tree" || return 1
     [ ! -r /usr/include/openssl/ssl.h ] || tls=yes
     if ! make -C "$tree" -j"$(nproc)" BUILD_TLS=$tls >"$work/make.log" 2>&1; then
         tail -n 40 "$work/make.log" >&2
@@ -267,6 +275,27 @@ servers() {
         given $kind || cached $kind || packaged $kind || backported $kind || from_source $kind ||
             die "no $kind-server $oldest or newer could be had; install one, or name it in WEIR_${kind^^}_SERVER"
     done
+}
+
+# ---------------------------------------------------------------------------- suite
+
+# The tests' folder alone, of the tree that WEIR_SUITE names or of the source package. They are not this
+# repository's: they stay in the cache, and `make conformance` works on copies.
+suite() {
+    have tclsh || install_packages tcl || die "no tclsh"
+    local folder=${WEIR_SUITE:-$cache/suite} marker=tests/test_helper.tcl
+    if [ ! -r "$folder/$marker" ]; then
+        [ -z "${WEIR_SUITE:-}" ] || die "WEIR_SUITE names $folder, and there is no $marker"
+        say "unpacking the tests of Debian's source package of Redis"
+        unpack_source redis "$work/tree" || die "the source package could not be had; name a tree in WEIR_SUITE"
+        [ -r "$work/tree/$marker" ] || die "the source package has no $marker"
+        rm -rf "$folder"
+        mkdir -p "$work/suite"
+        mv "$work/tree/tests" "$work/suite/"
+        mv "$work/suite" "$folder"
+    fi
+    mkdir -p "$root/.servers"
+    ln -sfn "$folder" "$root/.servers/suite"
 }
 
 # ---------------------------------------------------------------------------- bench
@@ -291,7 +320,7 @@ bench() {
 
 # ----------------------------------------------------------------------------
 
-[ $# -gt 0 ] || die "usage: servers.sh build-deps|servers|bench ..."
+[ $# -gt 0 ] || die "usage: servers.sh build-deps|servers|suite|bench ..."
 mkdir -p "$cache"
 # Two clones at once would build twice, and one would find the other's half-made folder.
 exec 9>"$cache/lock"
@@ -302,6 +331,7 @@ for step in "$@"; do
     case $step in
         build-deps) build_deps ;;
         servers) servers ;;
+        suite) suite ;;
         bench) bench ;;
         *) die "no such step: $step" ;;
     esac

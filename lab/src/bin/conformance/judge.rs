@@ -1,0 +1,90 @@
+//! What the endpoint made of the tests that pass on a bare server.
+//!
+//! | bare | endpoint | listed as | verdict |
+//! |---|---|---|---|
+//! | passed | passed | nothing, varies | passed |
+//! | passed | failed, or not run | fails, varies, omitted | skipped |
+//! | passed | failed, or not run | nothing | a problem |
+//! | passed | passed | fails | a problem: the entry has had its day |
+//! | anything else | | | not compared |
+//!
+//! Tests are told apart by name; of several with one name, the first is compared with the first.
+
+use std::collections::HashMap;
+
+use crate::player::{OUTSIDE, Outcome, Test};
+use crate::skips::{Expect, Skip};
+
+/// What was wrong with one test, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) test: String,
+    pub(crate) text: String,
+}
+
+/// What came of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Passed on the bare server.
+    pub(crate) bare: usize,
+    /// Passed through the endpoint, of those.
+    pub(crate) passed: usize,
+    /// Didn't, as was expected.
+    pub(crate) skipped: usize,
+    /// Didn't, or did unexpectedly.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Compares the two.
+pub(crate) fn judge(bare: &[Test], endpoint: &[Test], skips: &[&Skip]) -> Verdict {
+    let mut came = HashMap::new();
+    for (key, test) in numbered(endpoint) {
+        came.insert(key, &test.outcome);
+    }
+    let mut verdict = Verdict::default();
+    let mut stale: Vec<&&Skip> = Vec::new();
+    for (key, test) in numbered(bare) {
+        if test.outcome != Outcome::Passed {
+            continue;
+        }
+        verdict.bare += 1;
+        let skip = skips.iter().find(|skip| skip.names(&test.name));
+        let expect = skip.map(|skip| skip.expect);
+        let problem = |text: &str| Problem { test: test.name.clone(), text: text.to_owned() };
+        match (came.remove(&key), expect) {
+            (Some(Outcome::Passed), Some(Expect::Fails)) => {
+                verdict.passed += 1;
+                stale.extend(skip.filter(|skip| !stale.contains(skip)));
+            }
+            (Some(Outcome::Passed), _) => verdict.passed += 1,
+            (_, Some(_)) => verdict.skipped += 1,
+            (Some(Outcome::Failed(text)), None) => verdict.problems.push(problem(text)),
+            (None, None) => verdict.problems.push(problem("was not run: see what failed before")),
+        }
+    }
+    // What the bare server has never heard of: an error outside of any test.
+    for (key, test) in numbered(endpoint) {
+        if let (Some(Outcome::Failed(text)), true) = (came.get(&key), key.0 == OUTSIDE) {
+            let skipped = skips.iter().any(|skip| skip.names(&test.name));
+            if !skipped {
+                let test = test.name.clone();
+                verdict.problems.push(Problem { test, text: text.clone() });
+            }
+        }
+    }
+    for skip in stale {
+        let text = format!("passes, but line {} of the list says that it fails", skip.line);
+        verdict.problems.push(Problem { test: skip.name().to_owned(), text });
+    }
+    verdict
+}
+
+/// Each test with its name, and how many of that name came before it.
+fn numbered(tests: &[Test]) -> impl Iterator<Item = ((&str, usize), &Test)> {
+    let mut before: HashMap<&str, usize> = HashMap::new();
+    tests.iter().map(move |test| {
+        let count = before.entry(&test.name).or_default();
+        *count += 1;
+        ((test.name.as_str(), *count - 1), test)
+    })
+}

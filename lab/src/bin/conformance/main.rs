@@ -1,0 +1,172 @@
+//! `make conformance`: Redis's own tests, through the endpoint.
+//!
+//! ```text
+//!                            +---> bare server
+//!   tests of one unit  ------+---> endpoint ---> one shard
+//!                            +---> endpoint ---> three shards
+//! ```
+//!
+//! The suite can be run against a server that it hasn't started. Every unit is: on a bare server,
+//! and through an endpoint, each of which is started for it alone. What passes on the bare server
+//! must pass through the endpoint, but for the tests in `tests/conformance/skip.txt`, which says why
+//! of each.
+
+mod bed; //     whom the tests talk to
+mod judge; //   bare against endpoint
+mod options; // what a person can ask for
+mod player; //  one unit against one server
+mod run; //     one unit, come what may
+mod skips; //   the list of exceptions
+mod suite; //   where the tests are
+mod table; //   what came of it all
+mod tcl; //     the language of the tests
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use lab::servers::{Flavor, Server, repository};
+use lab::timed;
+
+use bed::Way;
+use judge::{Problem, Verdict};
+use options::{Options, USAGE};
+use player::{Outcome, Test};
+use run::Runs;
+use skips::Skips;
+use suite::Suite;
+use table::Verdicts;
+
+/// How many lines of what the suite says of a failed test are shown.
+const LINES_SHOWN: usize = 4;
+
+fn main() -> ExitCode {
+    let Some(options) = Options::read(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match run_all(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thing to be done.
+struct Job {
+    unit: String,
+    shards: usize,
+}
+
+/// Whether all is as it should be.
+fn run_all(options: &Options) -> io::Result<bool> {
+    let (server, suite) = (Server::of(Flavor::Redis), Suite::find()?);
+    let runs = Runs { server, suite, singledb: options.singledb };
+    let skips = Skips::load(&repository().join("tests/conformance/skip.txt"))?;
+    let jobs = jobs(options, &runs.suite)?;
+    let mut verdicts = Verdicts::new();
+    let next = AtomicUsize::new(0);
+    let (results, received) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..options.jobs {
+            let (results, next, jobs) = (results.clone(), &next, &jobs);
+            let (runs, skips) = (&runs, &skips);
+            scope.spawn(move || {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (result, time) = timed(|| do_job(job, runs, skips, options));
+                    if results.send((job, result, time)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(results);
+        for (job, result, time) in received {
+            let told = |error| io::Error::other(format!("{}: {error}", job.unit));
+            let verdict = result.map_err(told)?;
+            if verdict.bare > 0 || !verdict.problems.is_empty() {
+                tell(job, &verdict, time);
+                verdicts.insert((job.unit.clone(), job.shards), verdict);
+            }
+        }
+        Ok::<(), io::Error>(())
+    })?;
+    table::print(&verdicts, &options.shards);
+    let failed: usize = verdicts.values().map(|verdict| verdict.problems.len()).sum();
+    match failed {
+        0 => println!("What passes on a bare server passes through the endpoint."),
+        _ => println!("{failed} tests are not as they should be; they are named above."),
+    }
+    Ok(failed == 0)
+}
+
+fn jobs(options: &Options, suite: &Suite) -> io::Result<Vec<Job>> {
+    let mut units = suite.units()?;
+    units.retain(|unit| options.wants(unit) && (!options.part || suite::PART.contains(&&**unit)));
+    if units.is_empty() {
+        return Err(io::Error::other("there is no such unit"));
+    }
+    let of_unit = |unit: &String| {
+        let unit = unit.clone();
+        options.shards.iter().map(move |shards| Job { unit: unit.clone(), shards: *shards })
+    };
+    Ok(units.iter().flat_map(of_unit).collect())
+}
+
+fn do_job(job: &Job, runs: &Runs, skips: &Skips, options: &Options) -> io::Result<Verdict> {
+    let skips = skips.of(&job.unit, job.shards);
+    let bare = runs.play(&job.unit, Way::Bare, job.shards, &[])?;
+    // Most units start servers of their own, so nothing of them can be run here.
+    if !bare.iter().any(|test| test.outcome == Outcome::Passed) {
+        return Ok(Verdict::default());
+    }
+    let way = Way::Endpoint(job.shards);
+    let endpoint = runs.play(&job.unit, way, job.shards, &skips)?;
+    for (way, tests) in [(Way::Bare, &bare), (way, &endpoint)] {
+        write_details(options, job, way, tests)?;
+    }
+    Ok(judge::judge(&bare, &endpoint, &skips))
+}
+
+/// Says what came of a unit, as soon as it is known.
+fn tell(job: &Job, verdict: &Verdict, time: Duration) {
+    let Job { unit, shards } = job;
+    let Verdict { bare, passed, skipped, problems } = verdict;
+    let way = Way::Endpoint(*shards);
+    println!(
+        "{unit:<28} {way:<9} {passed:>4} of {bare:>4} passed, {skipped:>3} skipped, {:>3} failed \
+         {:>6.1} s",
+        problems.len(),
+        time.as_secs_f64()
+    );
+    for Problem { test, text } in problems {
+        println!("    {test}");
+        for line in text.lines().take(LINES_SHOWN) {
+            println!("        {}", line.chars().take(200).collect::<String>());
+        }
+    }
+}
+
+/// Writes what there is to say of each test that failed, in full.
+fn write_details(options: &Options, job: &Job, way: Way, tests: &[Test]) -> io::Result<()> {
+    let Some(folder) = &options.details else { return Ok(()) };
+    let mode = if job.shards > 1 { "cluster" } else { "plain" };
+    let name = format!("{}-{mode}-{way}", job.unit).replace(['/', ' '], "-");
+    let mut text = String::new();
+    for test in tests {
+        let _ = match &test.outcome {
+            Outcome::Passed => writeln!(text, "passed  {}", test.name),
+            Outcome::Failed(why) => writeln!(text, "FAILED  {}\n{why}\n", test.name),
+        };
+    }
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join(name), text)
+}

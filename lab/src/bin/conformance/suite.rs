@@ -1,0 +1,99 @@
+//! The suite: where it is, what is in it, and copies of it to work in.
+//!
+//! Two runs in one tree disturb each other, by way of `tests/tmp`, so each has a copy of its own.
+//! Of the rest of the source tree the tests want to see the programs, in `src/`.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use lab::folder::Folder;
+use lab::servers::{Server, repository};
+
+/// The folders of units, in the order in which the suite itself runs them.
+const FOLDERS: [&str; 4] = ["unit", "unit/type", "unit/cluster", "integration"];
+
+/// What CI runs: units that between them use every kind of reply, route and key position, and that
+/// are quick.
+pub(crate) const PART: &[&str] = &[
+    "unit/protocol",
+    "unit/keyspace",
+    "unit/scan",
+    "unit/sort",
+    "unit/multi",
+    "unit/pubsub",
+    "unit/info",
+    "unit/type/string",
+    "unit/type/hash",
+    "unit/type/list",
+    "unit/type/stream-cgroups",
+];
+
+/// The suite, as `make setup` of it left it.
+pub(crate) struct Suite {
+    root: PathBuf,
+}
+
+impl Suite {
+    /// # Errors
+    /// If it isn't there; the text says what to do.
+    pub(crate) fn find() -> io::Result<Suite> {
+        let root = repository().join(".servers/suite");
+        if !root.join("tests/test_helper.tcl").exists() {
+            let text = format!(
+                "no tests at {}: run `tests/setup/servers.sh servers suite`",
+                root.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(Suite { root })
+    }
+
+    /// The names of all units: `unit/type/hash`.
+    pub(crate) fn units(&self) -> io::Result<Vec<String>> {
+        let mut units = Vec::new();
+        for folder in FOLDERS {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(self.root.join("tests").join(folder))? {
+                let name = entry?.file_name();
+                if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".tcl")) {
+                    names.push(format!("{folder}/{name}"));
+                }
+            }
+            names.sort();
+            units.append(&mut names);
+        }
+        Ok(units)
+    }
+
+    /// A copy of it, for a run with this server's programs.
+    pub(crate) fn copy(&self, server: &Server) -> io::Result<Folder> {
+        let folder = Folder::new();
+        copy_folder(&self.root.join("tests"), &folder.path().join("tests"))?;
+        let programs = folder.path().join("src");
+        fs::create_dir(&programs)?;
+        for (program, name) in [
+            (server.program.clone(), "redis-server"),
+            (server.cli(), "redis-cli"),
+            (server.benchmark(), "redis-benchmark"),
+        ] {
+            symlink(program, programs.join(name))?;
+        }
+        Ok(folder)
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &copy)?;
+        } else {
+            fs::copy(entry.path(), copy)?;
+        }
+    }
+    Ok(())
+}
