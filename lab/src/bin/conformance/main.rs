@@ -81,19 +81,18 @@ fn run_all(options: &Options) -> io::Result<bool> {
             let (runs, skips) = (&runs, &skips);
             scope.spawn(move || {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (result, time) = timed(|| do_job(job, runs, skips, options));
-                    if results.send((job, result, time)).is_err() {
+                    if results.send((job, do_job(job, runs, skips, options))).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(results);
-        for (job, result, time) in received {
+        for (job, result) in received {
             let told = |error| io::Error::other(format!("{}: {error}", job.unit));
-            let verdict = result.map_err(told)?;
+            let (verdict, times) = result.map_err(told)?;
             if verdict.bare > 0 || !verdict.problems.is_empty() {
-                tell(job, &verdict, time);
+                tell(job, &verdict, times);
                 verdicts.insert((job.unit.clone(), job.shards), verdict);
             }
         }
@@ -121,31 +120,42 @@ fn jobs(options: &Options, suite: &Suite) -> io::Result<Vec<Job>> {
     Ok(units.iter().flat_map(of_unit).collect())
 }
 
-fn do_job(job: &Job, runs: &Runs, skips: &Skips, options: &Options) -> io::Result<Verdict> {
+/// How long the unit took on the bare server, and through the endpoint.
+type Times = [Duration; 2];
+
+fn do_job(
+    job: &Job,
+    runs: &Runs,
+    skips: &Skips,
+    options: &Options,
+) -> io::Result<(Verdict, Times)> {
     let skips = skips.of(&job.unit, job.shards);
-    let bare = runs.play(&job.unit, Way::Bare, job.shards, &[])?;
+    let (bare, bare_time) = timed(|| runs.play(&job.unit, Way::Bare, job.shards, &[]));
+    let bare = bare?;
     // Most units start servers of their own, so nothing of them can be run here.
     if !bare.iter().any(|test| test.outcome == Outcome::Passed) {
-        return Ok(Verdict::default());
+        return Ok((Verdict::default(), [bare_time; 2]));
     }
     let way = Way::Endpoint(job.shards);
-    let endpoint = runs.play(&job.unit, way, job.shards, &skips)?;
+    let (endpoint, time) = timed(|| runs.play(&job.unit, way, job.shards, &skips));
+    let endpoint = endpoint?;
     for (way, tests) in [(Way::Bare, &bare), (way, &endpoint)] {
         write_details(options, job, way, tests)?;
     }
-    Ok(judge::judge(&bare, &endpoint, &skips))
+    Ok((judge::judge(&bare, &endpoint, &skips), [bare_time, time]))
 }
 
 /// Says what came of a unit, as soon as it is known.
-fn tell(job: &Job, verdict: &Verdict, time: Duration) {
+fn tell(job: &Job, verdict: &Verdict, times: Times) {
     let Job { unit, shards } = job;
     let Verdict { bare, passed, skipped, problems } = verdict;
     let way = Way::Endpoint(*shards);
     println!(
         "{unit:<28} {way:<9} {passed:>4} of {bare:>4} passed, {skipped:>3} skipped, {:>3} failed \
-         {:>6.1} s",
+         {:>6.1} s and {:>6.1} s",
         problems.len(),
-        time.as_secs_f64()
+        times[0].as_secs_f64(),
+        times[1].as_secs_f64(),
     );
     for Problem { test, text } in problems {
         println!("    {test}");
