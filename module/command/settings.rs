@@ -16,6 +16,8 @@ const DATA_SETTINGS: &[&str] = &[
     "hll-sparse-max-bytes",
     "stream-node-max-*",
     "proto-max-bulk-len",
+    "sanitize-dump-payload",
+    "activerehashing",
     // When values go.
     "maxmemory",
     "maxmemory-*",

@@ -63,6 +63,7 @@ impl Merger {
             How::Concat => concat(parts, out),
             How::ByKey => self.by_key(order, parts, out),
             How::RandomKey => random_key(parts, out),
+            How::Digest => digest(parts, out),
             How::DataSettings => data_settings(parts, out),
         };
         if let Err(Misfit) = done {
@@ -169,6 +170,22 @@ fn random_key(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
             Ok(())
         }
     }
+}
+
+/// The digest of a database is the exclusive or of its keys' digests, so this is that of all shards.
+fn digest(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+    const DIGITS: usize = 40;
+    let mut sum = [0; DIGITS];
+    for part in parts {
+        let digits = part.get(1..1 + DIGITS).filter(|_| part.len() == DIGITS + 3).ok_or(Misfit)?;
+        for (sum, digit) in sum.iter_mut().zip(digits) {
+            *sum ^= char::from(*digit).to_digit(16).ok_or(Misfit)?;
+        }
+    }
+    out.push(b'+');
+    out.extend(sum.iter().filter_map(|digit| char::from_digit(*digit, 16)).map(|c| c as u8));
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// The first shard's settings, without those that are its own.

@@ -67,6 +67,8 @@ pub(super) enum Check {
     Read,
     /// SCAN: its cursor says which shard.
     Scan,
+    /// DEBUG: its subcommands have little in common.
+    Debug,
     /// CONFIG SET: it may name settings that are a shard's own.
     ConfigSet,
 }

@@ -21,6 +21,7 @@
 
 mod action;
 mod class;
+mod debug;
 mod options;
 mod plan;
 mod router;

@@ -75,14 +75,17 @@ pub(super) fn config_set(request: &Request<'_>) -> Verdict {
     let names = (2..request.len()).step_by(2).map(|at| request.arg(at));
     match names.into_iter().find(|name| !is_data_setting(name)) {
         None => Verdict::Pass,
-        Some(name) => {
-            let quoted = String::from_utf8_lossy(&name[..name.len().min(QUOTED_BYTES_MAX)]);
-            Verdict::Refused(format!("config|set {quoted}"))
-        }
+        Some(name) => Verdict::Refused(quoted("config|set", name)),
     }
 }
 
-/// Bytes of a setting's name that an error quotes at most, as of other names.
+/// A command with the argument that is the reason why it is refused.
+pub(super) fn quoted(command: &str, name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(&name[..name.len().min(QUOTED_BYTES_MAX)]);
+    format!("{command} {name}")
+}
+
+/// Bytes of a name that an error quotes at most, as of other names.
 const QUOTED_BYTES_MAX: usize = 128;
 
 /// The cursor of a SCAN.

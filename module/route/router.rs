@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::action::{Action, Check, Local, Shape};
+use super::debug::{self, Asked};
 use super::options::{self, Verdict};
 use super::plan::{Head, Parts, Place, Plan};
 use super::rows;
@@ -247,6 +248,7 @@ impl Router {
             Check::Read => options::read(request),
             Check::ConfigSet => options::config_set(request),
             Check::Scan => return self.scan(spec, request),
+            Check::Debug => return self.debug(spec, request, scratch),
         };
         match verdict {
             Verdict::Ok => Plan::Local { spec, local: Local::Ok },
@@ -257,6 +259,32 @@ impl Router {
                 self.all(spec, Merge { how: How::AllSucceeded, may_write: true })
             }
             Verdict::Pass => self.by_keys(spec, request, scratch),
+        }
+    }
+
+    fn debug<'a>(
+        &'a self,
+        spec: &'a Spec,
+        request: &Request<'_>,
+        scratch: &'a mut Scratch,
+    ) -> Plan<'a> {
+        match debug::asked(request) {
+            Asked::Nobody => refused(&options::quoted("debug", request.arg(1)), scratch),
+            _ if self.has_one_shard() => Plan::One { shard: FIRST, spec },
+            Asked::Only => refused(&options::quoted("debug", request.arg(1)), scratch),
+            Asked::Any => Plan::One { shard: FIRST, spec },
+            Asked::All(how) => self.all(spec, Merge { how, may_write: true }),
+            Asked::Keys(first) => {
+                let mut slots = (first..request.len()).map(|at| HashSlot::of(request.arg(at)));
+                let slot = slots.next();
+                match slot {
+                    None => Plan::One { shard: FIRST, spec },
+                    Some(slot) if slots.all(|other| other == slot) => {
+                        Plan::One { shard: self.map.shard_of(slot), spec }
+                    }
+                    Some(_) => Plan::Error(text::CROSSSLOT.as_bytes()),
+                }
+            }
         }
     }
 

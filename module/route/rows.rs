@@ -208,6 +208,29 @@ const ROWS: &[Row] = &[
         what: All(How::Concat),
         why: "lists of events, which go one behind the other; its policy is special",
     },
+    Row {
+        names: &["latency|histogram", "latency|graph", "latency|doctor"],
+        what: Is(Action::Untold),
+        why: "says of one server what can't be said of several together",
+    },
+    Row {
+        names: &["memory|stats", "memory|doctor", "memory|malloc-stats"],
+        what: Is(Action::Untold),
+        why: "says of one server what can't be said of several together",
+    },
+    Row {
+        names: &["function|stats"],
+        what: All(How::AllSucceeded),
+        why: "all shards have the same functions; its policy is special",
+    },
+    Row {
+        names: &["save", "bgsave", "bgrewriteaof"],
+        what: All(How::AllSucceeded),
+        why: "the database is saved when all of its shards are",
+    },
+    Row { names: &["debug"], what: checked(Check::Debug), why: "nothing describes subcommands" },
+    Row { names: &["pfdebug"], what: ByPolicy, why: "an operator's, but about one key" },
+    Row { names: &["pfselftest"], what: Is(Action::First), why: "tests the program, not the data" },
     Row { names: &["config|get"], what: All(How::DataSettings), why: "settings of the data only" },
     Row {
         names: &["config|set"],
