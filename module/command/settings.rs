@@ -18,6 +18,8 @@ const DATA_SETTINGS: &[&str] = &[
     "proto-max-bulk-len",
     "sanitize-dump-payload",
     "activerehashing",
+    "activedefrag",
+    "active-defrag-*",
     // When values go.
     "maxmemory",
     "maxmemory-*",
@@ -29,6 +31,14 @@ const DATA_SETTINGS: &[&str] = &[
     "appendonly",
     "appendfsync",
     "save",
+    "no-appendfsync-on-rewrite",
+    "aof-*",
+    "auto-aof-rewrite-*",
+    "rdbcompression",
+    "rdbchecksum",
+    "rdb-*",
+    "key-load-delay",
+    "stop-writes-on-bgsave-error",
     "min-replicas-to-write",
     "min-replicas-max-lag",
     // What is told of them.

@@ -108,7 +108,10 @@ impl Engine {
         }
         self.change_lane(id, first);
         if let Some(session) = self.sessions.get_mut(id) {
-            session.profile = Profile::default();
+            // Who the library is doesn't change with what the session is reset to.
+            let was = std::mem::take(&mut session.profile);
+            let (lib_name, lib_version) = (was.lib_name, was.lib_version);
+            session.profile = Profile { lib_name, lib_version, ..Profile::default() };
             session.reply = ReplyMode::On;
         }
         self.answer(id, |out| write::simple(out, "RESET"));

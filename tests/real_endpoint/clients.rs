@@ -100,6 +100,8 @@ fn a_client_is_told_of_itself() {
         assert_eq!(client.command("RESET"), simple("RESET"));
         assert_eq!(client.command("CLIENT GETNAME"), Value::NilBulk);
         assert_eq!(client.command("CLIENT ID").int(), id);
+        let info = client.command("CLIENT INFO").text();
+        assert_eq!((field(&info, "lib-name"), field(&info, "lib-ver")), ("lab", "1.2"));
 
         let hello = client.command("HELLO 2 SETNAME again");
         assert_eq!(hello.field("proto").int(), 2);
