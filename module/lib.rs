@@ -25,6 +25,8 @@ pub mod merge; // parts of a split request -> one reply
 #[forbid(unsafe_code)]
 pub mod pipeline; // one shard connection: greeting, what the wire owes us
 #[forbid(unsafe_code)]
+pub mod pubsub; // who listens to what, and what the shards are to send for it
+#[forbid(unsafe_code)]
 pub mod resp; // bytes <-> frames
 #[forbid(unsafe_code)]
 pub mod route; // request -> plan

@@ -239,3 +239,10 @@ pub const COMMANDS_MAX: usize = 16_384;
 /// Arguments for which the memory of planning a request is kept when the next one is planned. More
 /// is given back: one request of a million keys must not cost memory for ever.
 pub const PLAN_ARGS_KEPT: usize = 64 * 1024;
+
+// ------------------------------------------------------------------------------------ pubsub
+
+/// How long nobody must have listened to a topic before its shard is told. Who unsubscribes and
+/// subscribes again, as locks and request-reply clients do, then costs the shard nothing. Long
+/// beside the time that a PUBLISH is under way, short for messages that come for nobody.
+pub const TOPIC_LINGER: Duration = Duration::from_secs(1);

@@ -20,11 +20,12 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("topology", &["limits", "ids", "text", "stats", "resp", "shards"]),
     ("session", &["limits", "ids", "text", "stats", "resp", "merge"]),
     ("pipeline", &["limits", "ids", "text", "stats", "resp"]),
+    ("pubsub", &["limits", "ids", "text", "stats", "resp"]),
     (
         "engine",
         &[
             "limits", "ids", "text", "stats", "resp", "shards", "settings", "command", "acks",
-            "route", "merge", "topology", "session", "pipeline",
+            "route", "merge", "topology", "session", "pipeline", "pubsub",
         ],
     ),
     ("os", &["limits", "ids", "text", "stats", "settings", "shards"]),

@@ -1,0 +1,159 @@
+//! Pub/Sub: which client listens to what, and what the shards are to send us for it.
+//!
+//! ```text
+//!   clients of one worker                    Book                             shards
+//!
+//!   s1 SUBSCRIBE news  --+                                        wire of feed F to shard 0
+//!   s2 SUBSCRIBE news  --+--> topic (F, channel, news) ---------> SUBSCRIBE news
+//!   s3 PSUBSCRIBE n*   -----> topic (F, pattern, n*)   --+------> PSUBSCRIBE n*
+//!                                                        |        wire of feed F to shard 1
+//!                                                        +------> PSUBSCRIBE n*
+//!
+//!   s1, s2 <--- listeners(F, channel, news) <------------------- message news ...
+//! ```
+//!
+//! A **feed** is what all listeners of one login share: on each shard one connection for messages,
+//! its **wire**. However many clients listen to a **topic** (a channel, a pattern or a shard
+//! channel), the shard has one subscriber for it in each worker and feed, and sends each message
+//! once.
+//!
+//! A channel lives on the shard of its slot, so that is where it is subscribed and published;
+//! patterns, and the channels on which any shard tells of its keys, are subscribed on all
+//! ([`Reach`]).
+//!
+//! # When a client is a subscriber
+//!
+//! A client's SUBSCRIBE becomes an **ask**: the same words are sent on every wire that its topics
+//! reach, even if other clients listen to them already, and when all are confirmed the client
+//! joins, and is told so. For the shard the second SUBSCRIBE of a connection changes nothing, but
+//! its confirmation says two things that we couldn't know: that the shard's ACL still lets this
+//! user listen, and that all messages published before have come in by now. So a client never gets
+//! a message that is older than its subscription, nor misses one that is younger.
+//!
+//! Leaving takes effect at once. The shard is told later, when nobody has listened for a while
+//! ([`crate::limits::TOPIC_LINGER`]): a client that unsubscribes and subscribes again costs it
+//! nothing, and PUBLISH can subtract our own wires from a shard's count of receivers without
+//! knowing whether the shard counted before or after an UNSUBSCRIBE that is under way.
+//!
+//! # When a wire is lost
+//!
+//! What is wanted is in the book, and nothing of it in the wire: a new one is sent all topics that
+//! have listeners, and all asks that were not complete. The messages of the time between are gone,
+//! as they would be for a client of a stock server that connects again; [`Restored`] says how many
+//! topics are concerned, and since when.
+
+mod book;
+mod frame;
+mod glob;
+
+pub use book::{AskId, Book, Confirmed, FeedId, Receivers, Refused, Restored, Send, TopicId, Word};
+pub use frame::{confirm, deliver, is_message, topic_of};
+pub use glob::glob_matches;
+
+use crate::ids::ShardId;
+
+/// What can be listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// SUBSCRIBE
+    Channel,
+    /// PSUBSCRIBE
+    Pattern,
+    /// SSUBSCRIBE
+    ShardChannel,
+}
+
+impl Kind {
+    /// All of them, in the order in which a session leaves them.
+    pub const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::ShardChannel];
+
+    /// As the confirmation of a subscription says.
+    pub fn subscribe_word(self) -> &'static str {
+        match self {
+            Self::Channel => "subscribe",
+            Self::Pattern => "psubscribe",
+            Self::ShardChannel => "ssubscribe",
+        }
+    }
+
+    /// As the confirmation of its end says.
+    pub fn unsubscribe_word(self) -> &'static str {
+        match self {
+            Self::Channel => "unsubscribe",
+            Self::Pattern => "punsubscribe",
+            Self::ShardChannel => "sunsubscribe",
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Channel => 0,
+            Self::Pattern => 1,
+            Self::ShardChannel => 2,
+        }
+    }
+}
+
+/// Which shards may publish to a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The one of its slot.
+    One(ShardId),
+    /// Any.
+    All,
+}
+
+impl Reach {
+    /// The reach of a topic whose slot is on the shard that `owner` says.
+    pub fn of(kind: Kind, name: &[u8], owner: impl FnOnce(&[u8]) -> ShardId) -> Self {
+        match kind {
+            Kind::Pattern => Self::All,
+            Kind::Channel if tells_of_keys(name) => Self::All,
+            Kind::Channel | Kind::ShardChannel => Self::One(owner(name)),
+        }
+    }
+
+    /// Whether `shard` may publish to it.
+    pub fn has(self, shard: ShardId) -> bool {
+        match self {
+            Self::One(one) => one == shard,
+            Self::All => true,
+        }
+    }
+
+    /// These shards, of `count` in all.
+    fn shards(self, count: usize) -> impl Iterator<Item = ShardId> {
+        let range = match self {
+            Self::One(one) => one.index()..one.index() + 1,
+            Self::All => 0..count,
+        };
+        // There are at most `limits::SHARDS_MAX` shards.
+        range.map(|index| ShardId(index as u16))
+    }
+}
+
+/// Whether the servers themselves publish to this channel when a key changes: then the shard that
+/// has the key does, wherever the channel's name would be. Source: redis `notify.c`,
+/// `notifyKeyspaceEvent`.
+fn tells_of_keys(channel: &[u8]) -> bool {
+    channel.starts_with(b"__keyspace@") || channel.starts_with(b"__keyevent@")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_on_its_shard_and_what_any_shard_may_publish_is_on_all() {
+        let owner = |_: &[u8]| ShardId(1);
+        assert_eq!(Reach::of(Kind::Channel, b"news", owner), Reach::One(ShardId(1)));
+        assert_eq!(Reach::of(Kind::ShardChannel, b"news", owner), Reach::One(ShardId(1)));
+        assert_eq!(Reach::of(Kind::Pattern, b"news", owner), Reach::All);
+        assert_eq!(Reach::of(Kind::Channel, b"__keyspace@0__:k", owner), Reach::All);
+        assert_eq!(Reach::of(Kind::Channel, b"__keyevent@3__:del", owner), Reach::All);
+        assert_eq!(Reach::of(Kind::Channel, b"__keys", owner), Reach::One(ShardId(1)));
+        let all: Vec<_> = Reach::All.shards(3).map(|shard| shard.0).collect();
+        assert_eq!(all, [0, 1, 2]);
+        assert_eq!(Reach::One(ShardId(2)).shards(3).collect::<Vec<_>>(), [ShardId(2)]);
+    }
+}
