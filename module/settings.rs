@@ -190,6 +190,10 @@ options! {
     /// behind it, is closed after so long.
     client_stall_timeout: Duration, "client-stall-timeout",
         number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
+    /// A client that leaves so much of its channels' messages unread is closed; a message that is
+    /// larger closes all who would get it.
+    pubsub_output_max: u64, "pubsub-output-max",
+        number(32 * MB, 64 * 1024, GB, Unit::Bytes), Live, Open;
 }
 
 /// How a field's type holds an option's value.

@@ -175,6 +175,15 @@ stats! {
     /// Times that a question was asked again before its answer had come.
     wait_reasks: Counter;
 
+    /// Clients that listen to a channel or a pattern.
+    pubsub_clients: Gauge;
+    /// Channels and patterns that workers have subscribed at shards.
+    pubsub_topics: Gauge;
+    /// Messages of channels that clients were sent, each counted once for every client.
+    pubsub_messages: Counter;
+    /// Clients that were closed because they left too much of their messages unread.
+    pubsub_slow_clients: Counter;
+
     /// Turns of the event loop.
     turns: Counter;
     /// Writes to sockets. Many replies or requests share one.

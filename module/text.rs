@@ -163,3 +163,13 @@ pub const REPLIES_DONT_FIT: &str =
     "ERR the shards' replies to this command do not fit together; ask each shard";
 /// A cursor of a shard that leaves no room for the shard's number.
 pub const CURSOR_TOO_LARGE: &str = "ERR a shard's cursor is too large to be passed on";
+
+// ---------------------------------------------------------------------------------- pubsub
+
+/// A client of RESP2 that listens may not do this. Source: redis `server.c`, `processCommand`.
+pub fn barred_while_listening(full_name: &str) -> String {
+    format!(
+        "ERR Can't execute '{full_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+         RESET are allowed in this context"
+    )
+}

@@ -59,6 +59,8 @@ fn tell(plan: &Plan<'_>, request: &Request<'_>) -> String {
         }
         Plan::Blocking { shard, .. } => format!("shard {shard}, may wait"),
         Plan::Transaction { step, .. } => format!("transaction {step:?}"),
+        Plan::Publish { shard, sharded: true, .. } => format!("publish on shard {shard} only"),
+        Plan::Publish { shard, .. } => format!("publish on shard {shard}"),
         Plan::Local { local, .. } => format!("local {local:?}"),
         Plan::Error(text) => format!("error {}", escape(text)),
     }
@@ -114,6 +116,7 @@ fn decisions(reply: &[u8]) -> String {
             Plan::Scan { .. } => "one shard after the other".to_owned(),
             Plan::Blocking { .. } => "the shard that has the keys, and may wait there".to_owned(),
             Plan::Transaction { .. } => "the session's transaction".to_owned(),
+            Plan::Publish { .. } => "the shard of the channel".to_owned(),
             Plan::Local { .. } => "the endpoint itself".to_owned(),
             Plan::Error(text) => escape(text).replace(&format!("'{}'", spec.name), "'..'"),
             Plan::Split { .. } => unreachable!("one key only"),

@@ -12,11 +12,12 @@ use crate::route::ClientSub;
 use crate::session::{ReplyMode, SeatNumber};
 use crate::text;
 
+use super::channels::Tally;
 use super::event::{Answer, Asker, ClientFilter, Destination, Mail, Question};
 use super::{Asked, Engine, Mode, Output, Session};
 
 /// How the workers' answers become a client's reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Finish {
     /// CLIENT LIST: all lines, by id.
     Lines,
@@ -24,6 +25,8 @@ pub(super) enum Finish {
     Count,
     /// CLIENT KILL addr: whether there was one.
     Found,
+    /// What is about channels.
+    PubSub(Tally),
 }
 
 /// Whether a name has only characters that CLIENT LIST can show. Source: redis `networking.c`,
@@ -62,7 +65,7 @@ impl Engine {
             ClientSub::NoEvict | ClientSub::NoTouch => self.set_switch(id, sub, request.arg(2)),
             ClientSub::Reply => self.set_reply(id, request.arg(2)),
             ClientSub::List => match list_filter(request) {
-                Ok(filter) => self.ask_workers(id, Question::Clients(filter), Finish::Lines),
+                Ok(filter) => self.ask_workers(id, &Question::Clients(filter), Finish::Lines),
                 Err(text) => self.answer_error(id, &text),
             },
             ClientSub::Kill => self.kill(id, request),
@@ -139,11 +142,11 @@ impl Engine {
         if request.len() == 3 {
             let address = Some(String::from_utf8_lossy(request.arg(2)).into_owned());
             let filter = ClientFilter { address, ..ClientFilter::default() };
-            return self.ask_workers(id, Question::Kill(filter), Finish::Found);
+            return self.ask_workers(id, &Question::Kill(filter), Finish::Found);
         }
         let own = self.sessions.get(id).map_or(0, |session| session.client);
         match kill_filter(request, own) {
-            Ok(filter) => self.ask_workers(id, Question::Kill(filter), Finish::Count),
+            Ok(filter) => self.ask_workers(id, &Question::Kill(filter), Finish::Count),
             Err(text) => self.answer_error(id, &text),
         }
     }
@@ -161,17 +164,28 @@ impl Engine {
         };
         // No client has an id below 1, and nobody is asked about one.
         let client = u64::try_from(client).unwrap_or(0);
-        self.ask_workers(id, Question::Unblock { client, error }, Finish::Count);
+        self.ask_workers(id, &Question::Unblock { client, error }, Finish::Count);
     }
 
     // ---------------------------------------------------------------- questions to all workers
 
-    fn ask_workers(&mut self, id: SessionId, question: Question, finish: Finish) {
+    pub(super) fn ask_workers(&mut self, id: SessionId, question: &Question, finish: Finish) {
         let mute = self.next_is_mute(id);
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         let seat = session.seats.reserve(mute);
+        self.put_question(id, seat, question, finish);
+    }
+
+    /// Asks all workers; their answers will fill a seat that is reserved already.
+    pub(super) fn put_question(
+        &mut self,
+        id: SessionId,
+        seat: SeatNumber,
+        question: &Question,
+        finish: Finish,
+    ) {
         let missing = self.setup.workers;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -183,7 +197,7 @@ impl Engine {
             let mail = Mail::Ask { from: Asker::Worker(from), ticket, question };
             self.outputs.push_back(Output::Mail { to: Destination::Worker(worker), mail });
         }
-        let answer = self.answer_question(&question, Some(id));
+        let answer = self.answer_question(question, Some(id));
         self.answered(ticket, answer);
     }
 
@@ -216,13 +230,16 @@ impl Engine {
         let Some(Asked { session, seat, answers, finish, .. }) = self.asked.remove(&ticket) else {
             return;
         };
+        if let Finish::PubSub(tally) = finish {
+            return self.tally(session, seat, tally, answers);
+        }
         let mut lines = Vec::new();
         let mut count = 0;
         for answer in answers {
             match answer {
                 Answer::Clients(more) => lines.extend(more),
                 Answer::Count(more) => count += more,
-                Answer::Shards(_) => {}
+                Answer::Shards(_) | Answer::PubSub(_) => {}
             }
         }
         let mut reply = Vec::new();
@@ -234,7 +251,7 @@ impl Engine {
             }
             Finish::Count => write::int(&mut reply, i64::try_from(count).unwrap_or(i64::MAX)),
             Finish::Found if count > 0 => write::simple(&mut reply, "OK"),
-            Finish::Found => write::error(&mut reply, text::NO_SUCH_CLIENT),
+            Finish::Found | Finish::PubSub(_) => write::error(&mut reply, text::NO_SUCH_CLIENT),
         }
         self.fill_seat(session, seat, &reply);
     }
@@ -276,6 +293,7 @@ impl Engine {
                 }
                 Answer::Count(count)
             }
+            Question::PubSub(question) => self.tell_of_channels(question),
             Question::Unblock { client, error } => {
                 let found = self.by_client.get(client).copied();
                 Answer::Count(u64::from(found.is_some_and(|id| {
@@ -292,7 +310,10 @@ impl Engine {
             && filter.local.as_ref().is_none_or(|local| *local == session.peer.local)
             && filter.user.as_ref().is_none_or(|user| user == "default")
             && filter.max_age.is_none_or(|least| age >= least)
-            && filter.kind.as_ref().is_none_or(|kind| kind == "normal")
+            && filter
+                .kind
+                .as_ref()
+                .is_none_or(|kind| kind == if session.inbox.listens { "pubsub" } else { "normal" })
             && filter.skip != Some(session.client)
     }
 
@@ -302,6 +323,7 @@ impl Engine {
         let room = session.intake.as_ref().map_or(0, Intake::capacity) - held;
         let mut flags = String::new();
         for (set, flag) in [
+            (session.inbox.listens, 'P'),
             (is_blocked(session), 'b'),
             (matches!(session.mode, Mode::Closing), 'c'),
             (session.transaction.as_ref().is_some_and(|t| t.is_open()), 'x'),
@@ -324,13 +346,15 @@ impl Engine {
         let multi = queue.map_or(-1, |queue| i64::try_from(queue.length).unwrap_or(i64::MAX));
         let watch = u8::from(transaction.is_some_and(|t| t.watching));
         let db = self.lanes.key(session.lane).db;
+        let known = self.by_client.get(&session.client);
+        let [sub, psub, ssub] = known.map_or([0; 3], |id| self.feeds.book.counts(*id));
         let mut line = String::new();
         // Writing to a string can't fail.
         let _ = writeln!(
             line,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={db} sub=0 psub=0 \
-             ssub=0 multi={multi} watch={watch} qbuf={held} qbuf-free={room} argv-mem=0 \
-             multi-mem=0 rbs={} rbp=0 obl={} oll=0 omem=0 tot-mem={memory} events={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={db} sub={sub} \
+             psub={psub} ssub={ssub} multi={multi} watch={watch} qbuf={held} qbuf-free={room} \
+             argv-mem=0 multi-mem=0 rbs={} rbp=0 obl={} oll=0 omem=0 tot-mem={memory} events={} \
              cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             session.client,
             session.peer.address,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::command::Merge;
 use crate::ids::{LaneId, SessionId, ShardId};
 use crate::limits;
+use crate::pubsub::Kind;
 use crate::resp::{Intake, Parser, Request, write};
 use crate::route::{self, Plan};
 use crate::session::{Queue, SeatNumber};
@@ -35,6 +36,15 @@ pub(super) enum Finish {
     Info,
     /// EXEC: the endpoint's own answers are put in.
     Exec(Box<Queue>),
+    /// PUBLISH or SPUBLISH: the count is put right.
+    Publish {
+        /// Where it was published.
+        shard: ShardId,
+        /// To a channel or to a shard channel.
+        kind: Kind,
+        /// Its name.
+        channel: Arc<[u8]>,
+    },
     /// If it is no error, the session is on another lane from now on.
     Move(LaneId),
 }
@@ -42,6 +52,18 @@ pub(super) enum Finish {
 impl Engine {
     /// Serves a complete request of `len` bytes.
     pub(super) fn dispatch(&mut self, id: SessionId, request: &Request<'_>, len: usize) -> Served {
+        if self.sessions.get(id).is_some_and(|session| session.inbox.listens) {
+            return self.dispatch_of_listener(id, request, len);
+        }
+        self.dispatch_plain(id, request, len)
+    }
+
+    pub(super) fn dispatch_plain(
+        &mut self,
+        id: SessionId,
+        request: &Request<'_>,
+        len: usize,
+    ) -> Served {
         if let Some(what) = self.plan_in_multi(id, request) {
             return self.in_multi(id, what, request, len);
         }
@@ -75,6 +97,15 @@ impl Engine {
             }
             Plan::Transaction { step, .. } => {
                 return self.transaction_step(id, step, request, len);
+            }
+            Plan::Publish { shard, spec, sharded } => {
+                let writes = spec.may_write();
+                let kind = if sharded { Kind::ShardChannel } else { Kind::Channel };
+                if self.is_silent() {
+                    self.forward(id, &request.bytes[..len], shard, writes);
+                } else {
+                    self.publish(id, request, shard, kind, writes);
+                }
             }
             Plan::Local { local, .. } => return self.serve_local(id, local, request),
             Plan::Error(text) if request.arg(0).eq_ignore_ascii_case(b"exec") => {
@@ -161,7 +192,14 @@ impl Engine {
         match &gather.finish {
             Finish::Merge(merge, order) => self.merger.merge(*merge, order, &parts, &mut reply),
             Finish::Scan(shard) => merge::scan(parts[0], *shard, self.shards.len(), &mut reply),
-            Finish::Info => self.merge_info(&parts, self.resp(id), &mut reply),
+            Finish::Info if self.is_silent() => {
+                self.merge_info(&parts, self.resp(id), [0; 3], &mut reply);
+            }
+            Finish::Info => return self.info_with_channels(id, seat, gather.parts),
+            Finish::Publish { shard, kind, channel } => {
+                let what = (*shard, *kind, Arc::clone(channel));
+                return self.published(id, seat, what, parts[0]);
+            }
             Finish::Exec(queue) => self.put_in(id, queue, parts[0], &mut reply),
             Finish::Move(lane) => {
                 self.finish_move(id, *lane, parts[0]);
@@ -173,7 +211,7 @@ impl Engine {
     }
 
     /// Sends a command to a shard by the lane of its session.
-    fn send(&mut self, shard: ShardId, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn send(&mut self, shard: ShardId, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(session) = token.session().and_then(|id| self.sessions.get(id)) else {
             return;
         };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{LinkId, SessionId, WorkerId};
+use crate::ids::{LinkId, SessionId, ShardId, WorkerId};
+use crate::pubsub::{Kind, Receivers};
 pub use crate::session::Peer;
 use crate::settings::Settings;
 use crate::shards::Address;
@@ -213,6 +214,52 @@ pub enum Question {
         /// With an error instead of the count.
         error: bool,
     },
+    /// Who listens to what; the host never asks.
+    PubSub(PubSubQuestion),
+}
+
+/// What one worker's engine asks another about channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PubSubQuestion {
+    /// Who gets what was published.
+    Receivers {
+        /// Where.
+        shard: ShardId,
+        /// To a channel or to a shard channel.
+        kind: Kind,
+        /// Its name.
+        channel: Arc<[u8]>,
+    },
+    /// To what of a kind anybody listens.
+    Names {
+        /// The kind.
+        kind: Kind,
+        /// Only names that this pattern matches.
+        pattern: Option<Arc<[u8]>>,
+    },
+    /// How many listen.
+    Listeners {
+        /// To what kind, ...
+        kind: Kind,
+        /// ... to each of these.
+        names: Vec<Arc<[u8]>>,
+    },
+    /// How much there is of each kind.
+    Topics,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PubSubAnswer {
+    /// To [`PubSubQuestion::Receivers`].
+    Receivers(Receivers),
+    /// To [`PubSubQuestion::Names`], each once.
+    Names(Vec<Arc<[u8]>>),
+    /// To [`PubSubQuestion::Listeners`], in their order.
+    Listeners(Vec<u64>),
+    /// To [`PubSubQuestion::Topics`]: the hashes of the names of channels, patterns and shard
+    /// channels, so that what several workers have can be counted once.
+    Topics([Vec<u64>; 3]),
 }
 
 /// Which sessions are meant: those that match all that is given.
@@ -228,7 +275,7 @@ pub struct ClientFilter {
     pub user: Option<String>,
     /// Older than so many seconds.
     pub max_age: Option<u64>,
-    /// None but `normal` ever matches: the endpoint has no others.
+    /// `normal` or `pubsub`; nobody is anything else.
     pub kind: Option<String>,
     /// Leaves out this client.
     pub skip: Option<u64>,
@@ -243,6 +290,8 @@ pub enum Answer {
     Clients(Vec<(u64, String)>),
     /// To [`Question::Kill`] and [`Question::Unblock`]: how many.
     Count(u64),
+    /// To [`Question::PubSub`].
+    PubSub(PubSubAnswer),
 }
 
 /// One shard as one worker sees it.

@@ -19,7 +19,13 @@ impl Engine {
     }
 
     /// The shards' texts are there.
-    pub(super) fn merge_info(&self, parts: &[&[u8]], resp: Version, out: &mut Vec<u8>) {
+    pub(super) fn merge_info(
+        &self,
+        parts: &[&[u8]],
+        resp: Version,
+        topics: [u64; 3],
+        out: &mut Vec<u8>,
+    ) {
         let mut texts = Vec::with_capacity(parts.len());
         for part in parts {
             match Value::parse(part) {
@@ -30,12 +36,12 @@ impl Engine {
         }
         let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
         let mut merged = Vec::new();
-        merge_info(&texts, &self.own_info(), &mut merged);
+        merge_info(&texts, &self.own_info(topics), &mut merged);
         write::text(out, resp, &merged);
     }
 
     /// What the endpoint knows better than the shards: its clients, and what they see.
-    fn own_info(&self) -> Own {
+    fn own_info(&self, [channels, patterns, shard_channels]: [u64; 3]) -> Own {
         let stats = &self.setup.stats;
         let sum = |get: fn(&crate::stats::WorkerStats) -> u64| {
             stats.workers.iter().map(|worker| get(worker)).sum::<u64>()
@@ -46,6 +52,10 @@ impl Engine {
             uptime_seconds: self.now.0 / 1_000_000,
             connected_clients: sum(|worker| worker.connected_clients.get()),
             blocked_clients: sum(|worker| worker.blocked_clients.get()),
+            pubsub_clients: sum(|worker| worker.pubsub_clients.get()),
+            pubsub_channels: channels,
+            pubsub_patterns: patterns,
+            pubsubshard_channels: shard_channels,
             maxclients: u64::from(self.settings.maxclients),
             total_connections_received: sum(|worker| worker.connections_received.get()),
             total_commands_processed: sum(|worker| worker.commands_processed.get()),

@@ -2,6 +2,7 @@
 
 use crate::ids::{LaneId, LinkId, SessionId, ShardId, Time};
 use crate::pipeline::Pipeline;
+use crate::pubsub::{FeedId, Word};
 use crate::session::SeatNumber;
 
 /// What a link is for.
@@ -15,6 +16,8 @@ pub(super) enum Role {
     Control,
     /// Rounds; no client's data travels on it, so no WAIT ever holds up anybody.
     Tracker(crate::acks::TrackerId),
+    /// The messages for all listeners of a feed.
+    Wire(FeedId),
 }
 
 impl Role {
@@ -22,7 +25,7 @@ impl Role {
     pub(super) fn lane(self) -> Option<LaneId> {
         match self {
             Self::Shared(lane) | Self::Pinned(lane) => Some(lane),
-            Self::Control | Self::Tracker(_) => None,
+            Self::Control | Self::Tracker(_) | Self::Wire(_) => None,
         }
     }
 }
@@ -98,6 +101,12 @@ pub(super) enum Own {
     Queued,
     /// AUTH, SELECT or HELLO on a pin whose session changes its lane.
     Moved,
+    /// SUBSCRIBE, UNSUBSCRIBE and their kin on a wire.
+    Word(Word),
+    /// PING on a wire that has been quiet.
+    Ping,
+    /// Nothing: a message.
+    Message,
 }
 
 /// One connection.

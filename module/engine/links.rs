@@ -77,12 +77,17 @@ impl Engine {
             .connects
             .add(1);
         link.silent_since = now;
-        let lane = link.role.lane().map(|lane| self.lanes.key(lane)).unwrap_or_default();
+        let lane = match link.role {
+            Role::Shared(lane) | Role::Pinned(lane) => self.lanes.key(lane),
+            Role::Wire(feed) => LaneKey { login: self.feeds.login(feed), ..LaneKey::default() },
+            Role::Control | Role::Tracker(_) => LaneKey::default(),
+        };
         let name = match link.role {
             Role::Shared(_) => "weir",
             Role::Pinned(_) => "weir-pinned",
             Role::Control => "weir-control",
             Role::Tracker(_) => "weir-tracker",
+            Role::Wire(_) => "weir-messages",
         };
         link.pipeline.opened(|out| {
             let mut tokens = Vec::with_capacity(7);
@@ -165,6 +170,7 @@ impl Engine {
                 self.shards[shard.index()].acks.tracker_ready(tracker, self.now);
             }
             Role::Pinned(_) => self.unblock_pin(id),
+            Role::Wire(feed) => self.wire_up(feed, shard),
         }
         self.flush_link(id);
     }
@@ -195,6 +201,7 @@ impl Engine {
         for lane in std::iter::once(self.lanes.first).chain(waiting) {
             self.shared_link(id, lane);
         }
+        self.open_wires(id);
         self.wake_awaiting(id);
     }
 
@@ -255,6 +262,7 @@ impl Engine {
         }
         match link.role {
             Role::Shared(lane) => self.shared_failed(lane, link, greeted, reason),
+            Role::Wire(feed) => self.wire_failed(feed, link, greeted, reason),
             Role::Control => self.control_failed(shard, greeted, reason),
             Role::Tracker(tracker) => {
                 let shard = &mut self.shards[shard.index()];
@@ -444,7 +452,7 @@ impl Engine {
         self.ask_report(id, control);
     }
 
-    fn silent(&self) -> String {
+    pub(super) fn silent(&self) -> String {
         format!("it has not answered for {} ms", self.settings.shard_timeout.as_millis())
     }
 

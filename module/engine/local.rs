@@ -4,7 +4,7 @@
 //! command table has checked names and numbers of arguments already.
 
 use crate::ids::SessionId;
-use crate::resp::{Request, write};
+use crate::resp::{Request, Version, write};
 use crate::route::Local;
 use crate::text;
 
@@ -36,12 +36,20 @@ impl Engine {
             Local::Info => self.info(id, request),
             Local::Wait | Local::WaitAof => self.wait(id, local == Local::WaitAof, request),
             Local::Client(sub) => self.client_command(id, sub, request),
+            Local::PubSub(word) => return self.serve_pubsub(id, word, request),
         }
         Served::Done
     }
 
     fn ping(&mut self, id: SessionId, request: &Request<'_>) {
+        let listens = self.sessions.get(id).is_some_and(|session| session.inbox.listens);
         match request.len() {
+            // In RESP2 it must look like a message. Source: redis `server.c`, `pingCommand`.
+            1 | 2 if listens && self.resp(id) == Version::Resp2 => self.answer(id, |out| {
+                write::array(out, 2);
+                write::bulk(out, b"pong");
+                write::bulk(out, request.get(1).unwrap_or_default());
+            }),
             1 => self.answer(id, |out| out.extend_from_slice(b"+PONG\r\n")),
             2 => self.answer(id, |out| write::bulk(out, request.arg(1))),
             _ => self.answer_error(id, &text::wrong_arity("ping")),

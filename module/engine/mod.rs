@@ -11,15 +11,18 @@
 //!   moves.rs    HELLO, SELECT, RESET                     lanes.rs    which links a session uses
 //!   pins.rs     links of one session's own               transactions.rs  MULTI, WATCH
 //!   info.rs     INFO over all shards                     shard.rs    one shard's links and acks
+//!   channels.rs SUBSCRIBE, PUBLISH, PUBSUB               feeds.rs    wires: messages -> listeners
 //! ```
 //!
 //! One engine is one worker thread's whole world: sessions, links, marks. It shares nothing, reads
 //! no clock and touches no socket, so a simulator can run any number of them with everything else
 //! faked. An event is handled to its end: what it made ready is settled before `handle` returns.
 
+mod channels;
 mod clients;
 mod dispatch;
 mod event;
+mod feeds;
 mod info;
 mod lanes;
 mod link;
@@ -50,11 +53,12 @@ use crate::shards::ShardMap;
 use crate::stats::Stats;
 
 pub use event::{
-    Answer, Asker, ClientFilter, Destination, Event, Level, Mail, Output, Peer, Question,
-    ReplicaView, ShardView,
+    Answer, Asker, ClientFilter, Destination, Event, Level, Mail, Output, Peer, PubSubAnswer,
+    PubSubQuestion, Question, ReplicaView, ShardView,
 };
 
 use dispatch::Finish;
+use feeds::Feeds;
 use lanes::Lanes;
 use link::Links;
 use shard::Shard;
@@ -126,6 +130,7 @@ pub struct Engine {
     lanes: Lanes,
     shards: Vec<Shard>,
     book: waits::Book,
+    feeds: Feeds,
     asked: HashMap<u64, Asked>,
     next_ticket: u64,
     next_client: u64,
@@ -160,6 +165,7 @@ impl Engine {
             lanes: Lanes::new(now),
             shards,
             book: waits::Book::default(),
+            feeds: Feeds::new(setup.map.len()),
             asked: HashMap::new(),
             next_ticket: 0,
             next_client: 0,
@@ -269,6 +275,7 @@ impl Engine {
             self.sweep_at = self.now + limits::SWEEP_INTERVAL;
             self.sweep();
             self.sweep_lanes();
+            self.sweep_feeds();
         }
     }
 

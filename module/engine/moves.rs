@@ -97,7 +97,7 @@ impl Engine {
     pub(super) fn reset(&mut self, id: SessionId) -> Served {
         let first = self.lanes.first;
         let moves = (self.sessions.get(id))
-            .is_some_and(|session| session.lane != first || !session.pins.is_empty());
+            .is_some_and(|s| s.lane != first || !s.pins.is_empty() || s.inbox.listens);
         if moves && self.must_drain(id) {
             return Served::Later;
         }
@@ -107,6 +107,7 @@ impl Engine {
             self.drop_pins(id);
         }
         self.change_lane(id, first);
+        self.stop_listening(id);
         if let Some(session) = self.sessions.get_mut(id) {
             // Who the library is doesn't change with what the session is reset to.
             let was = std::mem::take(&mut session.profile);

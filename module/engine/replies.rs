@@ -93,6 +93,7 @@ impl Engine {
                         self.finish_parts(session, seat, *gather);
                     }
                 }
+                Token::Own(Own::Message) => self.message(id, &piece),
                 Token::Own(own) => {
                     link.own_reply.extend_from_slice(bytes);
                     link.pipeline.done(&piece);
@@ -238,11 +239,12 @@ impl Engine {
             Own::Commands => self.shard_commands(id, reply),
             Own::Barrier | Own::Acked | Own::RoundReport => self.round_reply(id, own, reply),
             Own::Poll { number } => self.poll_reply(id, number, reply),
+            Own::Word(word) => self.word_reply(id, word, reply),
             Own::Moved if reply.starts_with(b"-") => {
                 self.reject_link(id, "it refuses a client that changes its user or database");
             }
             Own::PinUnblocked(pin) => self.pin_unblocked(pin, reply),
-            Own::Unblocked | Own::Queued | Own::Moved => {}
+            Own::Unblocked | Own::Queued | Own::Moved | Own::Ping | Own::Message => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::ids::SessionId;
 use crate::limits;
 use crate::resp::{Intake, Outbox, Parsed, Parser, ProtocolError, Request, Version, write};
-use crate::session::{Holds, Profile, ReplyMode, Seats};
+use crate::session::{Holds, Inbox, Profile, ReplyMode, Seats};
 
 use super::dispatch::Served;
 use super::link::TooMuch;
@@ -44,6 +44,7 @@ impl Engine {
             reply: ReplyMode::On,
             marks: crate::acks::SessionMarks::default(),
             moved: self.now,
+            inbox: Inbox::default(),
         };
         self.sessions.insert(id, session);
         self.lanes.enter(self.lanes.first);
@@ -98,6 +99,10 @@ impl Engine {
         self.stats().connected_clients.sub(1);
         self.cancel_wait(id);
         self.unpin_all(&session);
+        self.feeds.book.forget(id, self.now);
+        if session.inbox.listens {
+            self.stats().pubsub_clients.sub(1);
+        }
         if let Some(intake) = session.intake {
             self.keep_intake(intake);
         }
@@ -135,6 +140,9 @@ impl Engine {
         session.touched = false;
         loop {
             self.update_holds(id);
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.release_messages();
+            }
             self.serve(id);
             if !self.next_mode(id) {
                 break;
@@ -149,7 +157,7 @@ impl Engine {
             Mode::Serving => (!session.holds.any(), false),
             Mode::Closing => (true, true),
             Mode::Uploading(_) => (false, false),
-            Mode::Draining(_) | Mode::Waiting | Mode::Blocked => {
+            Mode::Draining(_) | Mode::Waiting | Mode::Blocked | Mode::Joining => {
                 (false, waiting_bytes >= limits::SESSION_READ_BYTES)
             }
         };
@@ -160,7 +168,7 @@ impl Engine {
         // The replies before it are still taken.
         let abandoned = session.ended
             && match session.mode {
-                Mode::Waiting | Mode::Blocked => true,
+                Mode::Waiting | Mode::Blocked | Mode::Joining => true,
                 Mode::Uploading(_) => !session.holds.any(),
                 _ => false,
             };
@@ -264,7 +272,7 @@ impl Engine {
                 intake.consume(intake.len());
                 return false;
             }
-            Mode::Draining(_) | Mode::Waiting | Mode::Blocked => return false,
+            Mode::Draining(_) | Mode::Waiting | Mode::Blocked | Mode::Joining => return false,
         }
         match parser.parse(intake.bytes()) {
             Parsed::Complete { len } => {
@@ -350,7 +358,8 @@ impl Engine {
         if !idle.is_zero() {
             let is_idle = |session: &Session| {
                 let quiet = matches!(session.mode, Mode::Serving) && session.seats.is_empty();
-                quiet && now.since(session.active) >= idle
+                // Who listens has nothing to say.
+                quiet && !session.inbox.listens && now.since(session.active) >= idle
             };
             let idlers: Vec<SessionId> = self
                 .sessions

@@ -62,6 +62,11 @@ impl Engine {
         }
         let spec = match router.plan(request, &mut self.scratch) {
             Plan::One { spec, .. } | Plan::Blocking { spec, .. } => spec.id,
+            // Listeners to a channel hear all shards, those to a shard channel its own only.
+            Plan::Publish { sharded: false, .. } => {
+                return Some(InMulti::Queue { place: None, writes: true });
+            }
+            Plan::Publish { spec, .. } => spec.id,
             Plan::Transaction { step, .. } => return Some(InMulti::Step(step)),
             Plan::Local { local: Local::Ping | Local::Echo | Local::Time | Local::Ok, .. } => {
                 return Some(InMulti::Queue { place: None, writes: false });

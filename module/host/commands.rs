@@ -132,7 +132,8 @@ unsafe extern "C" fn reply(
             Some(Answer::Shards(shards)) => reply_shards(ctx, shards),
             Some(Answer::Clients(clients)) => reply_clients(ctx, clients),
             Some(Answer::Count(count)) => ctx.reply_number(*count),
-            None => ctx.reply_error("ERR the endpoint is being stopped"),
+            // The host asks nothing about channels.
+            Some(Answer::PubSub(_)) | None => ctx.reply_error("ERR the endpoint is being stopped"),
         }
     };
     guard("a reply", body, || OK)

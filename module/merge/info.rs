@@ -46,6 +46,14 @@ pub struct Own {
     pub connected_clients: u64,
     /// Clients that wait inside a command now.
     pub blocked_clients: u64,
+    /// Clients that listen to something.
+    pub pubsub_clients: u64,
+    /// Channels that somebody listens to.
+    pub pubsub_channels: u64,
+    /// Patterns that somebody listens to.
+    pub pubsub_patterns: u64,
+    /// Shard channels that somebody listens to.
+    pub pubsubshard_channels: u64,
     /// Clients at most.
     pub maxclients: u64,
     /// Clients ever.

@@ -14,6 +14,10 @@
 //! the first entry is always whose reply is being read. Commands may be appended at any time: they
 //! leave when the greeting has been answered.
 //!
+//! A connection may also bring frames that answer nothing, such as the messages of channels. What
+//! they look like is said when the pipeline is made, and whose they are; they take nothing from
+//! `owed`.
+//!
 //! When the connection dies, the outcome of a command whose last byte was written is unknown. One
 //! that left only in part can't have been executed; one of which nothing left is kept for the next
 //! connection. No I/O here: bytes in, bytes out.
@@ -68,6 +72,15 @@ struct Owed<T> {
     end: Option<u64>,
 }
 
+/// Frames that answer nothing.
+#[derive(Debug, Clone, Copy)]
+struct Unasked<T> {
+    /// Whether a frame that begins so is one.
+    is_one: fn(&[u8]) -> bool,
+    /// Who gets it.
+    token: T,
+}
+
 /// See the module's picture. `T` is the owner's token: cheap to copy.
 #[derive(Debug)]
 pub struct Pipeline<T> {
@@ -86,6 +99,10 @@ pub struct Pipeline<T> {
     scanner: Scanner,
     /// The reply in front is being handed out in pieces.
     streaming: bool,
+    /// The frames that answer nothing, if there are any.
+    unasked: Option<Unasked<T>>,
+    /// The frame that is being handed out is one of those.
+    is_unasked: bool,
 }
 
 impl<T: Copy> Default for Pipeline<T> {
@@ -102,11 +119,20 @@ impl<T: Copy> Default for Pipeline<T> {
             scanned: 0,
             scanner: Scanner::default(),
             streaming: false,
+            unasked: None,
+            is_unasked: false,
         }
     }
 }
 
 impl<T: Copy> Pipeline<T> {
+    /// A pipeline on which some frames answer nothing: those whose first bytes `is_one` knows.
+    /// `token` gets them. It is shown a whole frame, or at least the first
+    /// [`limits::REPLY_STREAM_BYTES`] of it.
+    pub fn with_unasked(is_one: fn(&[u8]) -> bool, token: T) -> Self {
+        Self { unasked: Some(Unasked { is_one, token }), ..Self::default() }
+    }
+
     /// Where the connection stands.
     pub fn phase(&self) -> Phase {
         self.phase
@@ -262,10 +288,15 @@ impl<T: Copy> Pipeline<T> {
             }
             Scan::Invalid => return Err(Desync),
         };
-        let Some(owed) = self.owed.front() else {
+        let begin = &self.intake.bytes()[..end];
+        if !self.streaming {
+            self.is_unasked = self.unasked.is_some_and(|unasked| (unasked.is_one)(begin));
+        }
+        let unasked = self.unasked.filter(|_| self.is_unasked).map(|unasked| unasked.token);
+        let Some(token) = unasked.or_else(|| self.owed.front().map(|owed| owed.token)) else {
             return Err(Desync);
         };
-        let piece = Piece { token: owed.token, range: 0..end, first: !self.streaming, last };
+        let piece = Piece { token, range: 0..end, first: !self.streaming, last };
         self.streaming = !last;
         self.scanned = end;
         Ok(Some(piece))
@@ -280,7 +311,7 @@ impl<T: Copy> Pipeline<T> {
     pub fn done(&mut self, piece: &Piece<T>) {
         self.intake.consume(piece.range.end);
         self.scanned = 0;
-        if piece.last {
+        if piece.last && !self.is_unasked {
             self.owed.pop_front();
             self.greeting_owed = self.greeting_owed.saturating_sub(1);
         }
@@ -316,7 +347,8 @@ impl<T: Copy> Pipeline<T> {
         let unsent = self.appended - base;
         let mut out = Outbox::default();
         out.end().extend_from_slice(&self.out.pending()[self.out.len() - unsent as usize..]);
-        *self = Self { owed: kept, appended: unsent, out, ..Self::default() };
+        let unasked = self.unasked;
+        *self = Self { owed: kept, appended: unsent, out, unasked, ..Self::default() };
         self.invariants();
         fates
     }
@@ -431,6 +463,25 @@ mod tests {
         pipeline.wrote(1);
         assert_eq!(pipeline.broken(), []);
         assert_eq!(pipeline.drop_unsent(), [1]);
+        assert_eq!(pipeline.owed(), 0);
+    }
+
+    #[test]
+    fn frames_that_answer_nothing_come_between_replies() {
+        let mut pipeline = Pipeline::with_unasked(|begin| begin.starts_with(b"*2"), 9);
+        pipeline.opened(|_| []);
+        pipeline.greeted();
+        let got = feed(&mut pipeline, b"*2\r\n:1\r\n:2\r\n");
+        assert_eq!(got, [(9, "*2\r\n:1\r\n:2\r\n".to_owned(), true)]);
+        pipeline.send(1, |out| out.push(b'x'));
+        pipeline.send(2, |out| out.push(b'y'));
+        pipeline.wrote(2);
+        let body = "z".repeat(3 * limits::REPLY_STREAM_BYTES);
+        let long = format!("*2\r\n:1\r\n${}\r\n{body}\r\n", body.len());
+        let got = feed(&mut pipeline, format!("+a\r\n{long}+b\r\n").as_bytes());
+        let tokens: Vec<u32> = got.iter().map(|(token, ..)| *token).collect();
+        assert_eq!((tokens[0], tokens[tokens.len() - 1]), (1, 2));
+        assert!(tokens.len() > 3 && tokens[1..tokens.len() - 1].iter().all(|token| *token == 9));
         assert_eq!(pipeline.owed(), 0);
     }
 

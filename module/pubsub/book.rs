@@ -82,6 +82,17 @@ pub struct Restored {
     pub since: Time,
 }
 
+/// What a client waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// The feed that it will belong to.
+    pub feed: FeedId,
+    /// Shards that have not confirmed all.
+    pub missing: Vec<ShardId>,
+    /// Since when it waits.
+    pub since: Time,
+}
+
 /// Whom a shard's refusal concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused<L> {
@@ -175,6 +186,7 @@ pub struct Book<L> {
     sends: VecDeque<Send>,
     /// Topics that became idle, with the time. Some may be wanted again.
     idle: VecDeque<(Time, TopicId)>,
+    topic_count: usize,
 }
 
 impl<L: Copy + Ord> Book<L> {
@@ -189,6 +201,7 @@ impl<L: Copy + Ord> Book<L> {
             next_ask: 0,
             sends: VecDeque::new(),
             idle: VecDeque::new(),
+            topic_count: 0,
         }
     }
 
@@ -203,6 +216,11 @@ impl<L: Copy + Ord> Book<L> {
     /// Whether it listens to anything.
     pub fn listens(&self, listener: L) -> bool {
         self.counts(listener) != [0; 3]
+    }
+
+    /// How many topics the shards may have been told of. If none, no shard sends us anything.
+    pub fn topic_count(&self) -> usize {
+        self.topic_count
     }
 
     /// Who listens to a topic of a feed.
@@ -412,6 +430,7 @@ impl<L: Copy + Ord> Book<L> {
             idle_since: None,
             dropped: false,
         });
+        self.topic_count += 1;
         if let Some(feed) = self.feeds.get_mut(feed_id) {
             feed.by_name[kind.index()].insert(name, id);
             feed.idle_since = None;
@@ -422,11 +441,14 @@ impl<L: Copy + Ord> Book<L> {
         id
     }
 
-    /// Which shards have not confirmed what a client asks for, and since when it asks; none if it
-    /// asks for nothing.
-    pub fn asking(&self, listener: L) -> Option<(impl Iterator<Item = ShardId> + '_, Time)> {
+    /// What a client that asks waits for; none if it doesn't ask.
+    pub fn asking(&self, listener: L) -> Option<Asking> {
         let ask = self.asks.get(&self.listeners.get(&listener)?.ask?)?;
-        Some((ask.missing.keys().copied(), ask.since))
+        Some(Asking {
+            feed: ask.feed,
+            missing: ask.missing.keys().copied().collect(),
+            since: ask.since,
+        })
     }
 
     /// All clients that ask, in the order in which they began.
@@ -458,6 +480,32 @@ impl<L: Copy + Ord> Book<L> {
                 Confirmed::Nothing
             }
         }
+    }
+
+    /// Whether a client that asks can be told that it listens although a shard has not confirmed:
+    /// other shards may publish to its topics as well.
+    pub fn may_waive(&self, listener: L) -> bool {
+        let ask = self.listeners.get(&listener).and_then(|entry| self.asks.get(&entry.ask?));
+        ask.is_some_and(|ask| {
+            ask.topics
+                .iter()
+                .all(|id| self.topics.get(*id).is_some_and(|topic| topic.reach == Reach::All))
+        })
+    }
+
+    /// A client that asks is not to wait for a shard that is away. What is published there between
+    /// its coming back and its being told may be missed, as when a wire is lost.
+    pub fn waive(&mut self, listener: L, shard: ShardId, now: Time) -> Confirmed<L> {
+        let entry = self.listeners.get(&listener);
+        let Some(ask) = entry.and_then(|entry| self.asks.get_mut(&entry.ask?)) else {
+            return Confirmed::Nothing;
+        };
+        ask.missing.remove(&shard);
+        let (feed, all) = (ask.feed, ask.missing.is_empty());
+        if let Some(wire) = self.wire_mut(feed, shard).filter(|wire| !wire.up) {
+            wire.lost_at.get_or_insert(now);
+        }
+        if all { Confirmed::All(listener) } else { Confirmed::Nothing }
     }
 
     fn one_restored(&mut self, feed: FeedId, shard: ShardId) {
@@ -666,6 +714,7 @@ impl<L: Copy + Ord> Book<L> {
         let Some(topic) = self.topics.remove(id) else {
             return;
         };
+        self.topic_count -= 1;
         let Some(feed) = self.feeds.get_mut(topic.feed) else {
             return;
         };

@@ -17,9 +17,11 @@
 //! channel), the shard has one subscriber for it in each worker and feed, and sends each message
 //! once.
 //!
-//! A channel lives on the shard of its slot, so that is where it is subscribed and published;
-//! patterns, and the channels on which any shard tells of its keys, are subscribed on all
-//! ([`Reach`]).
+//! A message is published on one shard: PUBLISH takes that of the channel's slot, but a script or a
+//! transaction publishes where its keys are, and a server tells of a key where the key is. So
+//! channels and patterns are subscribed on all shards. A shard channel, which was made for it, is
+//! on the shard of its slot only ([`Reach`]): as in a stock cluster it is the one to choose where
+//! there are very many.
 //!
 //! # When a client is a subscriber
 //!
@@ -46,7 +48,9 @@ mod book;
 mod frame;
 mod glob;
 
-pub use book::{AskId, Book, Confirmed, FeedId, Receivers, Refused, Restored, Send, TopicId, Word};
+pub use book::{
+    AskId, Asking, Book, Confirmed, FeedId, Receivers, Refused, Restored, Send, TopicId, Word,
+};
 pub use frame::{confirm, deliver, is_message, topic_of};
 pub use glob::glob_matches;
 
@@ -107,9 +111,8 @@ impl Reach {
     /// The reach of a topic whose slot is on the shard that `owner` says.
     pub fn of(kind: Kind, name: &[u8], owner: impl FnOnce(&[u8]) -> ShardId) -> Self {
         match kind {
-            Kind::Pattern => Self::All,
-            Kind::Channel if tells_of_keys(name) => Self::All,
-            Kind::Channel | Kind::ShardChannel => Self::One(owner(name)),
+            Kind::Channel | Kind::Pattern => Self::All,
+            Kind::ShardChannel => Self::One(owner(name)),
         }
     }
 
@@ -132,26 +135,16 @@ impl Reach {
     }
 }
 
-/// Whether the servers themselves publish to this channel when a key changes: then the shard that
-/// has the key does, wherever the channel's name would be. Source: redis `notify.c`,
-/// `notifyKeyspaceEvent`.
-fn tells_of_keys(channel: &[u8]) -> bool {
-    channel.starts_with(b"__keyspace@") || channel.starts_with(b"__keyevent@")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_channel_is_on_its_shard_and_what_any_shard_may_publish_is_on_all() {
+    fn any_shard_may_publish_to_a_channel_and_one_to_a_shard_channel() {
         let owner = |_: &[u8]| ShardId(1);
-        assert_eq!(Reach::of(Kind::Channel, b"news", owner), Reach::One(ShardId(1)));
-        assert_eq!(Reach::of(Kind::ShardChannel, b"news", owner), Reach::One(ShardId(1)));
+        assert_eq!(Reach::of(Kind::Channel, b"news", owner), Reach::All);
         assert_eq!(Reach::of(Kind::Pattern, b"news", owner), Reach::All);
-        assert_eq!(Reach::of(Kind::Channel, b"__keyspace@0__:k", owner), Reach::All);
-        assert_eq!(Reach::of(Kind::Channel, b"__keyevent@3__:del", owner), Reach::All);
-        assert_eq!(Reach::of(Kind::Channel, b"__keys", owner), Reach::One(ShardId(1)));
+        assert_eq!(Reach::of(Kind::ShardChannel, b"news", owner), Reach::One(ShardId(1)));
         let all: Vec<_> = Reach::All.shards(3).map(|shard| shard.0).collect();
         assert_eq!(all, [0, 1, 2]);
         assert_eq!(Reach::One(ShardId(2)).shards(3).collect::<Vec<_>>(), [ShardId(2)]);

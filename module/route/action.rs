@@ -25,6 +25,11 @@ pub(super) enum Action {
     Blocking,
     /// A transaction's own command.
     Transaction(Step),
+    /// The shard of the slot of the channel, or of the shard channel, that is its first argument.
+    Publish {
+        /// It is a shard channel.
+        sharded: bool,
+    },
     /// It depends on the arguments.
     Checked(Check),
 }
@@ -101,6 +106,35 @@ pub enum Local {
     WaitAof,
     /// CLIENT and its subcommand.
     Client(ClientSub),
+    /// Listening to channels, and who does.
+    PubSub(PubSub),
+}
+
+/// What the endpoint knows of channels, because their listeners are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PubSub {
+    /// SUBSCRIBE
+    Subscribe,
+    /// PSUBSCRIBE
+    PSubscribe,
+    /// SSUBSCRIBE
+    SSubscribe,
+    /// UNSUBSCRIBE
+    Unsubscribe,
+    /// PUNSUBSCRIBE
+    PUnsubscribe,
+    /// SUNSUBSCRIBE
+    SUnsubscribe,
+    /// PUBSUB CHANNELS
+    Channels,
+    /// PUBSUB NUMSUB
+    NumSub,
+    /// PUBSUB NUMPAT
+    NumPat,
+    /// PUBSUB SHARDCHANNELS
+    ShardChannels,
+    /// PUBSUB SHARDNUMSUB
+    ShardNumSub,
 }
 
 /// The subcommands of CLIENT that the endpoint answers itself.

@@ -29,7 +29,7 @@ mod rows;
 mod split;
 mod write;
 
-pub use action::{ClientSub, Local, Step};
+pub use action::{ClientSub, Local, PubSub, Step};
 pub use plan::{Head, Part, Parts, Place, Plan};
 pub use router::{CrossSlot, Router, Scratch};
 pub use write::{write_part, write_scan};

@@ -50,6 +50,15 @@ pub enum Plan<'a> {
         /// The command.
         spec: &'a Spec,
     },
+    /// PUBLISH or SPUBLISH: as [`Plan::One`], but the shard knows only some of who listens.
+    Publish {
+        /// The shard of the channel's slot.
+        shard: ShardId,
+        /// The command.
+        spec: &'a Spec,
+        /// It is SPUBLISH.
+        sharded: bool,
+    },
     /// A transaction's own command.
     Transaction {
         /// The command.
@@ -79,6 +88,7 @@ impl<'a> Plan<'a> {
             | Self::Scan { spec, .. }
             | Self::Blocking { spec, .. }
             | Self::Transaction { spec, .. }
+            | Self::Publish { spec, .. }
             | Self::Local { spec, .. } => Some(spec),
             Self::Error(_) => None,
         }

@@ -90,6 +90,10 @@ impl Router {
             Action::Keys => self.by_keys(spec, request, scratch),
             Action::Split(shape, merge) => self.split(spec, shape, merge, request, scratch),
             Action::All(merge) => self.all(spec, merge),
+            Action::Publish { sharded } => {
+                let shard = self.map.shard_of_key(request.arg(1));
+                Plan::Publish { shard, spec, sharded }
+            }
             Action::First => Plan::One { shard: FIRST, spec },
             Action::Blocking => self.blocking(spec, request, scratch),
             Action::Transaction(step) => Plan::Transaction { spec, step },

@@ -4,7 +4,7 @@
 //! their own. Everything that isn't here is decided by `class.rs`; a command is put here only if
 //! what it is can't be told from its description.
 
-use super::action::{Action, Check, ClientSub, Local, Step};
+use super::action::{Action, Check, ClientSub, Local, PubSub, Step};
 use super::class;
 use crate::command::{How, Spec};
 use crate::text;
@@ -38,6 +38,10 @@ const fn local(local: Local) -> What {
 
 const fn client(sub: ClientSub) -> What {
     Is(Action::Local(Local::Client(sub)))
+}
+
+const fn pubsub(word: PubSub) -> What {
+    Is(Action::Local(Local::PubSub(word)))
 }
 
 const fn checked(check: Check) -> What {
@@ -242,6 +246,71 @@ const ROWS: &[Row] = &[
         names: &["module|list"],
         what: Is(Action::First),
         why: "an operator's, but clients ask it for what they can use",
+    },
+    Row {
+        names: &["publish"],
+        what: Is(Action::Publish { sharded: false }),
+        why: "any shard would do, but messages of one channel must come in one order",
+    },
+    Row {
+        names: &["spublish"],
+        what: Is(Action::Publish { sharded: true }),
+        why: "who listens are clients of the endpoint, which knows better how many",
+    },
+    Row {
+        names: &["subscribe"],
+        what: pubsub(PubSub::Subscribe),
+        why: "many clients share a connection on which messages come",
+    },
+    Row {
+        names: &["psubscribe"],
+        what: pubsub(PubSub::PSubscribe),
+        why: "many clients share a connection on which messages come",
+    },
+    Row {
+        names: &["ssubscribe"],
+        what: pubsub(PubSub::SSubscribe),
+        why: "many clients share a connection on which messages come",
+    },
+    Row {
+        names: &["unsubscribe"],
+        what: pubsub(PubSub::Unsubscribe),
+        why: "other clients may listen on",
+    },
+    Row {
+        names: &["punsubscribe"],
+        what: pubsub(PubSub::PUnsubscribe),
+        why: "other clients may listen on",
+    },
+    Row {
+        names: &["sunsubscribe"],
+        what: pubsub(PubSub::SUnsubscribe),
+        why: "other clients may listen on",
+    },
+    Row {
+        names: &["pubsub|channels"],
+        what: pubsub(PubSub::Channels),
+        why: "the endpoint's own clients",
+    },
+    Row {
+        names: &["pubsub|numsub"],
+        what: pubsub(PubSub::NumSub),
+        why: "the endpoint's own clients",
+    },
+    Row {
+        names: &["pubsub|numpat"],
+        what: pubsub(PubSub::NumPat),
+        why: "the endpoint's own clients",
+    },
+    Row {
+        names: &["pubsub|shardchannels"],
+        what: pubsub(PubSub::ShardChannels),
+        why: "the endpoint's own clients",
+    },
+    Row {
+        names: &["pubsub|shardnumsub"],
+        what: pubsub(PubSub::ShardNumSub),
+        why: "the endpoint's own clients",
     },
     Row {
         names: &["weir.*"],

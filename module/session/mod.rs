@@ -43,6 +43,8 @@ pub enum Mode<U, W> {
     Blocked,
     /// Forwards one large request as it arrives.
     Uploading(U),
+    /// Inside SUBSCRIBE or its kin: reads no further until the shards have confirmed.
+    Joining,
     /// Reads no more; closes when what it is owed has left.
     Closing,
 }
@@ -88,6 +90,15 @@ impl ReplyMode {
     }
 }
 
+/// What a client gets that answers no request: the messages of channels.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// It listens to something.
+    pub listens: bool,
+    /// Messages that must not leave yet, in the order in which they came.
+    pub held: Vec<u8>,
+}
+
 /// What a client says of itself, and what is told of it by CLIENT LIST.
 #[derive(Debug, Default)]
 pub struct Profile {
@@ -101,6 +112,21 @@ pub struct Profile {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH: said, as the shards' own clocks are shared.
     pub no_touch: bool,
+}
+
+impl<F, U, W, M, C> Session<F, U, W, M, C> {
+    /// Whether a message must wait: for replies, or for messages that wait for them.
+    pub fn must_hold_messages(&self) -> bool {
+        !self.inbox.held.is_empty() || self.seats.hold_messages()
+    }
+
+    /// Lets go of messages that had to wait, if they need no longer.
+    pub fn release_messages(&mut self) {
+        if !self.inbox.held.is_empty() && !self.seats.hold_messages() {
+            self.out.end().append(&mut self.inbox.held);
+            self.inbox.held = Vec::new();
+        }
+    }
 }
 
 /// See the module's picture.
@@ -155,4 +181,6 @@ pub struct Session<F, U, W, M, C> {
     pub marks: M,
     /// When its output last moved, while there is some.
     pub moved: Time,
+    /// What it gets of channels.
+    pub inbox: Inbox,
 }

@@ -47,6 +47,8 @@ struct Seat<F> {
     complete: bool,
     /// The client doesn't want it (CLIENT REPLY OFF or SKIP).
     mute: bool,
+    /// Messages that its request causes must not come before it.
+    publishes: bool,
 }
 
 /// What a reply was too large for.
@@ -61,11 +63,13 @@ pub struct Seats<F> {
     held_bytes: usize,
     /// Something of the front seat's reply has left and its end hasn't.
     front_begun: bool,
+    /// Seats with `publishes`.
+    publishing: usize,
 }
 
 impl<F> Default for Seats<F> {
     fn default() -> Self {
-        Self { front: 0, row: VecDeque::new(), held_bytes: 0, front_begun: false }
+        Self { front: 0, row: VecDeque::new(), held_bytes: 0, front_begun: false, publishing: 0 }
     }
 }
 
@@ -96,6 +100,26 @@ impl<F> Seats<F> {
         seat == self.front && self.front_begun
     }
 
+    /// Whether what answers no request must wait: for the end of a reply whose begin has left, or
+    /// for the reply to a request that may have caused it.
+    pub fn hold_messages(&self) -> bool {
+        self.front_begun || self.publishing > 0
+    }
+
+    /// The number that the next seat will have.
+    pub fn next(&self) -> SeatNumber {
+        self.front + self.row.len() as u64
+    }
+
+    /// The request of the newest seat may cause messages to its own client, which must come behind
+    /// its reply.
+    pub fn newest_publishes(&mut self) {
+        if let Some(seat) = self.row.back_mut().filter(|seat| !seat.publishes) {
+            seat.publishes = true;
+            self.publishing += 1;
+        }
+    }
+
     /// Reserves the next seat, for one reply that is passed on as it comes.
     pub fn reserve(&mut self, mute: bool) -> SeatNumber {
         self.push(State::Owed, mute)
@@ -109,7 +133,7 @@ impl<F> Seats<F> {
     }
 
     fn push(&mut self, state: State<F>, mute: bool) -> SeatNumber {
-        self.row.push_back(Seat { state, complete: false, mute });
+        self.row.push_back(Seat { state, complete: false, mute, publishes: false });
         self.front + self.row.len() as u64 - 1
     }
 
@@ -136,8 +160,7 @@ impl<F> Seats<F> {
             }
             self.front_begun = !last;
             if last {
-                self.row.pop_front();
-                self.front += 1;
+                self.pop();
                 self.release(out);
             }
             self.invariants();
@@ -262,12 +285,17 @@ impl<F> Seats<F> {
             if !seat.complete {
                 return;
             }
-            self.row.pop_front();
-            self.front += 1;
+            self.pop();
         }
         if self.row.capacity() > limits::SESSION_SEATS_KEPT {
             self.row.shrink_to(limits::SESSION_SEATS_KEPT);
         }
+    }
+
+    fn pop(&mut self) {
+        let gone = self.row.pop_front();
+        self.publishing -= usize::from(gone.is_some_and(|seat| seat.publishes));
+        self.front += 1;
     }
 
     fn invariants(&self) {
@@ -276,6 +304,7 @@ impl<F> Seats<F> {
             "a complete reply at the front"
         );
         debug_assert!(!self.front_begun || !self.row.is_empty());
+        debug_assert!(self.publishing <= self.row.len());
     }
 }
 
@@ -371,6 +400,25 @@ mod tests {
         seats.fill(a, b"A", true, MAX, &mut out);
         seats.fill(b, &[b'x'; 600], true, MAX, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), format!("A-{TOO_LARGE}\r\nC"));
+    }
+
+    #[test]
+    fn messages_wait_for_replies_that_may_have_caused_them_and_for_the_end_of_one() {
+        let (mut seats, mut out) = row();
+        let a = seats.reserve(false);
+        assert!(!seats.hold_messages());
+        let b = seats.reserve(false);
+        seats.newest_publishes();
+        seats.newest_publishes();
+        assert!(seats.hold_messages());
+        seats.fill(b, b"B", true, MAX, &mut out);
+        assert!(seats.hold_messages());
+        seats.fill(a, b"A1", false, MAX, &mut out);
+        seats.fill(a, b"A2", true, MAX, &mut out);
+        assert!(!seats.hold_messages());
+        let c = seats.reserve(false);
+        seats.fill(c, b"C1", false, MAX, &mut out);
+        assert!(seats.hold_messages());
     }
 
     #[test]

@@ -75,6 +75,10 @@ macro_rules! ours {
     };
 }
 
+/// Of channels, patterns and their listeners.
+const LISTENERS: &str =
+    "Listeners are clients of the endpoint; shards see one for all of a worker.";
+
 fn unless_zero(number: u64) -> Option<String> {
     if number == 0 { None } else { Some(number.to_string()) }
 }
@@ -161,9 +165,9 @@ pub(super) static ROWS: &[Row] = &[
         why: "The endpoint is no node of a cluster.",
     },
     Row {
-        names: "tracking_clients pubsub_clients pubsub_patterns tracking_total_prefixes",
+        names: "tracking_clients tracking_total_prefixes",
         rule: Most,
-        why: "A client or pattern that is on several shards is one; the highest count is nearest.",
+        why: "A client or prefix that is on several shards is one; the highest count is nearest.",
     },
     Row {
         names: "watching_clients total_watched_keys total_blocking_keys
@@ -374,11 +378,10 @@ pub(super) static ROWS: &[Row] = &[
         rule: Sum,
         why: "Each key is on one shard.",
     },
-    Row {
-        names: "pubsub_channels pubsubshard_channels",
-        rule: Sum,
-        why: "Each channel is on one shard.",
-    },
+    Row { names: "pubsub_clients", rule: ours!(pubsub_clients), why: LISTENERS },
+    Row { names: "pubsub_channels", rule: ours!(pubsub_channels), why: LISTENERS },
+    Row { names: "pubsub_patterns", rule: ours!(pubsub_patterns), why: LISTENERS },
+    Row { names: "pubsubshard_channels", rule: ours!(pubsubshard_channels), why: LISTENERS },
     Row {
         names: "unexpected_error_replies dump_payload_sanitizations total_forks acl_access_denied_*
             cluster_incompatible_ops",
