@@ -246,3 +246,34 @@ pub const PLAN_ARGS_KEPT: usize = 64 * 1024;
 /// subscribes again, as locks and request-reply clients do, then costs the shard nothing. Long
 /// beside the time that a PUBLISH is under way, short for messages that come for nobody.
 pub const TOPIC_LINGER: Duration = Duration::from_secs(1);
+// ------------------------------------------------------------------------------------ users
+
+/// Bytes of a name or a password in AUTH. A stock server closes a connection that sends more before
+/// it has logged in (redis `networking.c`, `processMultibulkBuffer`), and the connection on which
+/// Weir asks is everybody's: beyond it the password is wrong.
+pub const AUTH_WORD_BYTES_MAX: usize = 16 * 1024;
+
+/// What is known of a user's rights is told to clients for so long. A right that is taken away on
+/// the shards directly may be used at the endpoint for as long; one that is taken away through the
+/// endpoint ends at once.
+pub const RIGHT_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// A right that is in use is asked for again when it is this old, so that nobody waits for the
+/// answer.
+pub const RIGHT_REFRESH_AGE: Duration = Duration::from_millis(500);
+
+/// A right that nobody has used for so long is not asked for on our own any more.
+pub const RIGHT_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a shard may take to say what a user may do, before another is asked, or what it said
+/// last is taken for what it would say.
+pub const RIGHT_ANSWER_MAX: Duration = Duration::from_millis(100);
+
+/// How long a client waits at least until the shards have first said what its user may do, even if
+/// no command waits for a shard (`failover-timeout` 0).
+pub const RIGHT_FIRST_MAX: Duration = Duration::from_secs(1);
+
+const _: () = assert!(RIGHT_REFRESH_AGE.as_millis() < RIGHT_AGE_MAX.as_millis());
+
+/// A connection on which clients log in is closed when none has for so long.
+pub const DOOR_IDLE_MAX: Duration = Duration::from_secs(10);

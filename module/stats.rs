@@ -146,6 +146,8 @@ stats! {
     error_replies: Counter;
     /// Clients that were closed because what they sent is no request.
     protocol_errors: Counter;
+    /// Logins (AUTH, HELLO with AUTH) that the shards refused.
+    logins_refused: Counter;
 
     /// Bytes from clients.
     net_input_bytes: Counter;

@@ -135,6 +135,16 @@ pub fn exec_aborted(error: &str) -> String {
 pub fn not_in_transaction(full_name: &str) -> String {
     format!("ERR '{full_name}' is not supported inside a transaction by this endpoint")
 }
+// ---------------------------------------------------------------------------------- users
+
+/// Source: redis `acl.c`, `addAuthErrReply`.
+pub const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+/// Source: redis `server.c`, `shared.noautherr`.
+pub const NO_AUTH: &str = "NOAUTH Authentication required.";
+/// Source: redis `networking.c`, `helloCommand`.
+pub const HELLO_NO_AUTH: &str = "NOAUTH HELLO must be called with the client already \
+    authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to \
+    authenticate the client and select the RESP protocol version at the same time";
 
 // ---------------------------------------------------------------------------------- routing
 
@@ -145,11 +155,6 @@ pub const NOT_AN_INT: &str =
 pub const DB_OUT_OF_RANGE: &str = "ERR DB index is out of range";
 /// Source: redis `cluster.c`, `clusterCommand`.
 pub const CLUSTER_DISABLED: &str = "ERR This instance has cluster support disabled";
-/// AUTH with one argument where no password is set. Source: redis `acl.c`, `authCommand`.
-pub const AUTH_WITHOUT_PASSWORD: &str = "ERR AUTH <password> called without any password \
-    configured for the default user. Are you sure your configuration is correct?";
-/// Source: redis `acl.c`, `addAuthErrReply`.
-pub const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 /// Source: redis `db.c`, `parseScanCursorOrReply`.
 pub const INVALID_CURSOR: &str = "ERR invalid cursor";
 /// Source: redis `sort.c`, `sortCommandGeneric`, in cluster mode.

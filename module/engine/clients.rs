@@ -27,6 +27,8 @@ pub(super) enum Finish {
     Found,
     /// What is about channels.
     PubSub(Tally),
+    /// What has been decided before; the workers only had to know.
+    Said(Vec<u8>),
 }
 
 /// Whether a name has only characters that CLIENT LIST can show. Source: redis `networking.c`,
@@ -252,6 +254,7 @@ impl Engine {
             Finish::Count => write::int(&mut reply, i64::try_from(count).unwrap_or(i64::MAX)),
             Finish::Found if count > 0 => write::simple(&mut reply, "OK"),
             Finish::Found | Finish::PubSub(_) => write::error(&mut reply, text::NO_SUCH_CLIENT),
+            Finish::Said(said) => reply = said,
         }
         self.fill_seat(session, seat, &reply);
     }
@@ -294,6 +297,10 @@ impl Engine {
                 Answer::Count(count)
             }
             Question::PubSub(question) => self.tell_of_channels(question),
+            Question::ForgetRights => {
+                self.forget_rights();
+                Answer::Count(0)
+            }
             Question::Unblock { client, error } => {
                 let found = self.by_client.get(client).copied();
                 Answer::Count(u64::from(found.is_some_and(|id| {
@@ -308,7 +315,7 @@ impl Engine {
         (filter.ids.is_empty() || filter.ids.contains(&session.client))
             && filter.address.as_ref().is_none_or(|address| *address == session.peer.address)
             && filter.local.as_ref().is_none_or(|local| *local == session.peer.local)
-            && filter.user.as_ref().is_none_or(|user| user == "default")
+            && filter.user.as_ref().is_none_or(|user| *user == self.user(session))
             && filter.max_age.is_none_or(|least| age >= least)
             && filter
                 .kind
@@ -355,7 +362,7 @@ impl Engine {
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={db} sub={sub} \
              psub={psub} ssub={ssub} multi={multi} watch={watch} qbuf={held} qbuf-free={room} \
              argv-mem=0 multi-mem=0 rbs={} rbp=0 obl={} oll=0 omem=0 tot-mem={memory} events={} \
-             cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}",
             session.client,
             session.peer.address,
             session.peer.local,
@@ -366,6 +373,7 @@ impl Engine {
             session.out.capacity(),
             session.out.len(),
             if session.out.is_empty() { "r" } else { "rw" },
+            self.user(session),
             session.resp.number(),
             session.profile.lib_name,
             session.profile.lib_version,
@@ -436,8 +444,7 @@ fn kill_filter(request: &Request<'_>, own: u64) -> Result<ClientFilter, String> 
             b"type" => filter.kind = Some(kind(value)?),
             b"addr" => filter.address = Some(shown),
             b"laddr" => filter.local = Some(shown),
-            b"user" if value == b"default" => filter.user = Some(shown),
-            b"user" => return Err(format!("ERR No such user '{shown}'")),
+            b"user" => filter.user = Some(shown),
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip = Some(own),
             b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip = None,
             _ => return Err(text::SYNTAX.to_owned()),

@@ -13,6 +13,7 @@ use crate::{merge, text};
 
 use super::link::Token;
 use super::upload::Target;
+use super::users::Entry;
 use super::{Engine, Mode, Then};
 
 /// What has become of a request.
@@ -47,6 +48,10 @@ pub(super) enum Finish {
     },
     /// If it is no error, the session is on another lane from now on.
     Move(LaneId),
+    /// If it is no error, the session is logged in from now on.
+    Enter(Box<Entry>),
+    /// All must succeed, and then all workers are to know.
+    Users,
 }
 
 impl Engine {
@@ -205,6 +210,8 @@ impl Engine {
                 self.finish_move(id, *lane, parts[0]);
                 reply.extend_from_slice(parts[0]);
             }
+            Finish::Enter(entry) => self.enter(id, entry, parts[0], &mut reply),
+            Finish::Users => return self.users_changed(id, seat, &parts),
         }
         self.fill_seat(id, seat, &reply);
         self.keep_memory(reply);
@@ -246,6 +253,7 @@ impl Engine {
             let text = refusal.unwrap_or_else(down);
             self.stats().commands_not_sent.add(1);
             self.fail_command(token, &text);
+            self.end_if_refused_by(token, &text);
             return;
         }
         shard.parks(lane_id);

@@ -207,6 +207,8 @@ pub enum Question {
     Clients(ClientFilter),
     /// Close the sessions that match.
     Kill(ClientFilter),
+    /// What is known of users' rights may not hold any more. Answered with a count of 0.
+    ForgetRights,
     /// CLIENT UNBLOCK.
     Unblock {
         /// The client's id.

@@ -18,9 +18,9 @@ use crate::pipeline::{Piece, Pipeline};
 use crate::pubsub::{self, Book, Confirmed, FeedId, Refused, Restored, Word};
 use crate::resp::{Value, write};
 
-use super::lanes::Login;
 use super::link::{Link, Own, Role, Token};
 use super::serve::out_of;
+use super::users::Login;
 use super::{Engine, Level};
 
 /// A feed's connection to one shard.

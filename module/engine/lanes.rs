@@ -12,7 +12,6 @@
 //! lane, and on each shard its one shared link. A session changes its lane only when nothing of
 //! its own is outstanding: or what it sent on the old link could be overtaken on the new one.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::{LaneId, LinkId, SessionId, ShardId, Slab, Time};
@@ -22,21 +21,8 @@ use crate::resp::Version;
 
 use super::Engine;
 use super::link::{Link, Role, Token};
-
-/// Who the shards take a client for.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Login {
-    /// The user's name.
-    pub user: Vec<u8>,
-    /// What the user said to prove it.
-    pub password: Vec<u8>,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Login({})", String::from_utf8_lossy(&self.user))
-    }
-}
+use super::rights::Rights;
+use super::users::Login;
 
 /// What a connection must be for a session to use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +43,14 @@ pub(super) struct Lane {
     pub sessions: usize,
     /// Since when none does.
     pub idle_since: Time,
+    /// What its user may do.
+    pub rights: Rights,
+}
+
+impl Lane {
+    fn new(key: LaneKey, now: Time) -> Self {
+        Self { key, sessions: 0, idle_since: now, rights: Rights::default() }
+    }
 }
 
 /// All lanes of an engine. The one that every session begins with is always there.
@@ -69,8 +63,7 @@ pub(super) struct Lanes {
 impl Lanes {
     pub(super) fn new(now: Time) -> Self {
         let mut lanes = Slab::default();
-        let lane = Lane { key: LaneKey::default(), sessions: 0, idle_since: now };
-        let first = lanes.insert(lane);
+        let first = lanes.insert(Lane::new(LaneKey::default(), now));
         Self { lanes, first }
     }
 
@@ -87,7 +80,19 @@ impl Lanes {
         if self.lanes.len() >= limits::LANES_MAX {
             return None;
         }
-        Some(self.lanes.insert(Lane { key, sessions: 0, idle_since: now }))
+        Some(self.lanes.insert(Lane::new(key, now)))
+    }
+
+    pub(super) fn get_mut(&mut self, id: LaneId) -> Option<&mut Lane> {
+        self.lanes.get_mut(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+        self.lanes.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.lanes.iter_mut().map(|(_, lane)| lane)
     }
 
     pub(super) fn enter(&mut self, id: LaneId) {
@@ -226,6 +231,7 @@ impl Engine {
         self.stats().commands_not_sent.add(tokens.len() as u64);
         for token in tokens {
             self.fail_command(token, &text);
+            self.end_if_refused_by(token, &text);
         }
         for session in held {
             if let Some(held) = self.sessions.get_mut(session) {

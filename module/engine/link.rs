@@ -3,6 +3,7 @@
 use crate::ids::{LaneId, LinkId, SessionId, ShardId, Time};
 use crate::pipeline::Pipeline;
 use crate::pubsub::{FeedId, Word};
+use crate::route::Local;
 use crate::session::SeatNumber;
 
 /// What a link is for.
@@ -12,6 +13,8 @@ pub(super) enum Role {
     Shared(LaneId),
     /// One client of a lane at a time.
     Pinned(LaneId),
+    /// Logins of clients, and nothing else.
+    Door,
     /// Weir's own questions: who the replicas are, and unblocking a tracker.
     Control,
     /// Rounds; no client's data travels on it, so no WAIT ever holds up anybody.
@@ -25,7 +28,7 @@ impl Role {
     pub(super) fn lane(self) -> Option<LaneId> {
         match self {
             Self::Shared(lane) | Self::Pinned(lane) => Some(lane),
-            Self::Control | Self::Tracker(_) | Self::Wire(_) => None,
+            Self::Door | Self::Control | Self::Tracker(_) | Self::Wire(_) => None,
         }
     }
 }
@@ -78,8 +81,17 @@ pub(super) enum Own {
     Id,
     /// INFO, as the last question of every link's greeting.
     Greeting,
-    /// AUTH, SELECT or HELLO: what makes a connection one of a lane.
+    /// AUTH, RESET, SELECT or HELLO: what makes a connection one of a lane.
     Lane,
+    /// Whether a lane's user may do what the endpoint would do for it.
+    Right {
+        /// The lane.
+        lane: LaneId,
+        /// What the user wants to do.
+        local: Local,
+    },
+    /// RESET behind an AUTH on a door.
+    Left,
     /// COMMAND.
     Commands,
     /// What moves a tracker's offset past all writes before it.

@@ -20,6 +20,7 @@ use crate::pipeline::Pipeline;
 use crate::resp::{Value, Version, write};
 use crate::route::Router;
 use crate::stats::ShardState;
+use crate::text;
 use crate::topology::{Change, History, Report};
 
 use super::lanes::LaneKey;
@@ -31,20 +32,28 @@ use super::{Engine, Level, Output};
 pub(super) const REPORT_INFO: &[&str] =
     &["INFO", "server", "replication", "persistence", "cluster"];
 
+/// Bytes of a greeting without its passwords, at most.
+const GREETING_BYTES_MAX: usize = 512;
+
 /// Writes what makes a greeted connection one of a lane. Returns how many replies that will bring.
 /// HELLO comes last, so that all replies before it are in RESP2.
-fn write_lane(out: &mut Vec<u8>, lane: &LaneKey) -> usize {
+///
+/// `was_ours`: the connection was logged in as Weir's own user and is the default user's again. If
+/// that one needs a password, a stock server answers whatever it says with NOAUTH, and closes the
+/// connection if it says much; so it can't be shared. HELLO, for which one must be logged in and
+/// needs no other right, tells.
+fn write_lane(out: &mut Vec<u8>, lane: &LaneKey, was_ours: bool) -> usize {
     let mut words = 0;
     if let Some(login) = &lane.login {
-        write::request(out, &[b"AUTH".as_slice(), &login.user, &login.password]);
+        login.write(out);
         words += 1;
     }
     if lane.db != 0 {
         write::request(out, &["SELECT", lane.db.to_string().as_str()]);
         words += 1;
     }
-    if lane.resp == Version::Resp3 {
-        write::request(out, &["HELLO", "3"]);
+    if was_ours || lane.resp == Version::Resp3 {
+        write::request(out, &["HELLO", lane.resp.number().to_string().as_str()]);
         words += 1;
     }
     words
@@ -80,18 +89,22 @@ impl Engine {
         let lane = match link.role {
             Role::Shared(lane) | Role::Pinned(lane) => self.lanes.key(lane),
             Role::Wire(feed) => LaneKey { login: self.feeds.login(feed), ..LaneKey::default() },
-            Role::Control | Role::Tracker(_) => LaneKey::default(),
+            Role::Door | Role::Control | Role::Tracker(_) => LaneKey::default(),
         };
         let name = match link.role {
             Role::Shared(_) => "weir",
             Role::Pinned(_) => "weir-pinned",
+            Role::Door => "weir-door",
             Role::Control => "weir-control",
             Role::Tracker(_) => "weir-tracker",
             Role::Wire(_) => "weir-messages",
         };
-        link.pipeline.opened(|out| {
-            let mut tokens = Vec::with_capacity(7);
-            let (user, password) = (&settings.shard_user, &settings.shard_password);
+        let is_clients = link.role.lane().is_some() || matches!(link.role, Role::Wire(_));
+        let (user, password) = (&settings.shard_user, &settings.shard_password);
+        let login_bytes = lane.login.as_ref().map_or(0, |login| login.request_bytes());
+        let size = GREETING_BYTES_MAX + user.len() + password.len() + login_bytes;
+        link.pipeline.opened(size, |out| {
+            let mut tokens = Vec::with_capacity(8);
             if !password.is_empty() {
                 if user.is_empty() {
                     write::request(out, &["AUTH", password]);
@@ -106,8 +119,18 @@ impl Engine {
             tokens.push(Token::Own(Own::Id));
             write::request(out, REPORT_INFO);
             tokens.push(Token::Own(Own::Greeting));
-            let words = write_lane(out, &lane);
-            tokens.extend(std::iter::repeat_n(Token::Own(Own::Lane), words));
+            let back_to_default = is_clients && lane.login.is_none() && !password.is_empty();
+            if back_to_default {
+                write::request(out, &["RESET"]);
+                tokens.push(Token::Own(Own::Lane));
+                // That has taken the name away.
+                write::request(out, &["CLIENT", "SETNAME", name]);
+                tokens.push(Token::Own(Own::Named));
+            }
+            if is_clients {
+                let words = write_lane(out, &lane, back_to_default);
+                tokens.extend(std::iter::repeat_n(Token::Own(Own::Lane), words));
+            }
             tokens
         });
         self.flush_link(id);
@@ -145,7 +168,8 @@ impl Engine {
             (Own::Greeting, _) => self.reject_link(id, "its INFO is no text"),
             (Own::Lane, Some((Value::Error(text), _))) => {
                 let why = format!("it refuses a client: {}", String::from_utf8_lossy(&text));
-                link.lane_refusal = Some(text);
+                let is_login = text.starts_with(b"NOAUTH");
+                link.lane_refusal = Some(if is_login { text::NO_AUTH.into() } else { text });
                 self.reject_link(id, &why);
             }
             (Own::Lane, _) => self.if_greeted(id),
@@ -171,6 +195,7 @@ impl Engine {
             }
             Role::Pinned(_) => self.unblock_pin(id),
             Role::Wire(feed) => self.wire_up(feed, shard),
+            Role::Door => {}
         }
         self.flush_link(id);
     }
@@ -264,6 +289,7 @@ impl Engine {
             Role::Shared(lane) => self.shared_failed(lane, link, greeted, reason),
             Role::Wire(feed) => self.wire_failed(feed, link, greeted, reason),
             Role::Control => self.control_failed(shard, greeted, reason),
+            Role::Door => self.door_failed(shard, link.pipeline, reason),
             Role::Tracker(tracker) => {
                 let shard = &mut self.shards[shard.index()];
                 shard.trackers.retain(|(_, link)| *link != id);
@@ -271,7 +297,7 @@ impl Engine {
             }
             Role::Pinned(lane) => {
                 // There is no next connection for a request of which nothing had left.
-                let text = crate::text::cut_off(&self.shards[shard.index()].name(), reason);
+                let text = text::cut_off(&self.shards[shard.index()].name(), reason);
                 let text = link.lane_refusal.take().unwrap_or(text.into_bytes());
                 for token in link.pipeline.drop_unsent() {
                     self.fail_command(token, &text);

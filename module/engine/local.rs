@@ -18,8 +18,15 @@ impl Engine {
         local: Local,
         request: &Request<'_>,
     ) -> Served {
+        if local != Local::Hello
+            && let Err(served) = self.permit(id, local)
+        {
+            return served;
+        }
         self.stats().commands_local.add(1);
         match local {
+            Local::Auth => return self.auth(id, request),
+            Local::AclChange => self.change_users(id, request),
             Local::Ok => self.answer(id, |out| write::simple(out, "OK")),
             Local::Ping => self.ping(id, request),
             Local::Echo => self.answer(id, |out| write::bulk(out, request.arg(1))),

@@ -10,6 +10,7 @@
 //!   local.rs    what the endpoint answers itself         clients.rs  CLIENT LIST, KILL, UNBLOCK
 //!   moves.rs    HELLO, SELECT, RESET                     lanes.rs    which links a session uses
 //!   pins.rs     links of one session's own               transactions.rs  MULTI, WATCH
+//!   users.rs    AUTH, changes of users                   rights.rs   what a user may ask of us
 //!   info.rs     INFO over all shards                     shard.rs    one shard's links and acks
 //!   channels.rs SUBSCRIBE, PUBLISH, PUBSUB               feeds.rs    wires: messages -> listeners
 //! ```
@@ -31,10 +32,12 @@ mod local;
 mod moves;
 mod pins;
 mod replies;
+mod rights;
 mod serve;
 mod shard;
 mod transactions;
 mod upload;
+mod users;
 mod waits;
 
 use std::collections::{HashMap, VecDeque};
@@ -72,7 +75,7 @@ enum Then {
     Wait(Wait),
     /// Begins to forward a large request.
     Upload(Target),
-    /// Asks again for a link of its own to this shard, once the shard is there.
+    /// Asks this shard again for a link of its own, or to be let in, once the shard is there.
     Pin(ShardId),
     /// Goes on.
     Serve,
@@ -276,6 +279,8 @@ impl Engine {
             self.sweep();
             self.sweep_lanes();
             self.sweep_feeds();
+            self.sweep_doors();
+            self.sweep_rights();
         }
     }
 

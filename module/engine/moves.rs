@@ -9,12 +9,14 @@
 
 use crate::ids::{LaneId, SessionId, ShardId};
 use crate::resp::{Request, Version, parse_int, write};
+use crate::route::Local;
 use crate::session::{Profile, ReplyMode};
 use crate::text;
 
 use super::dispatch::{Finish, Served};
 use super::lanes::LaneKey;
 use super::link::Token;
+use super::users::Greeting;
 use super::{Engine, Mode, Then};
 
 impl Engine {
@@ -129,7 +131,16 @@ impl Engine {
                 return Served::Done;
             }
         };
+        if let Some((user, password)) = options.auth {
+            let Hello { version, name, .. } = options;
+            return self.auth_by_hello(id, user, password, Greeting { version, name });
+        }
         let mut key = self.lane_key(id);
+        if key.login.is_none()
+            && let Err(served) = self.permit(id, Local::Hello)
+        {
+            return served;
+        }
         if let Some(version) = options.version
             && version != key.resp
         {
@@ -146,35 +157,35 @@ impl Engine {
         if let (Some(name), Some(session)) = (options.name, self.sessions.get_mut(id)) {
             session.profile.name = name;
         }
-        self.greet(id);
+        let mut reply = Vec::new();
+        self.write_greeting(id, &mut reply);
+        self.answer(id, |out| out.extend_from_slice(&reply));
         Served::Done
     }
 
     /// HELLO's reply: who the endpoint is.
-    fn greet(&mut self, id: SessionId) {
+    pub(super) fn write_greeting(&self, id: SessionId, out: &mut Vec<u8>) {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
         let client = i64::try_from(session.client).unwrap_or(i64::MAX);
         let resp = session.resp;
         let (server, version) = self.posing_as();
-        self.answer(id, |out| {
-            write::map(out, resp, 7);
-            write::bulk(out, b"server");
-            write::bulk(out, server.as_bytes());
-            write::bulk(out, b"version");
-            write::bulk(out, version.as_bytes());
-            write::bulk(out, b"proto");
-            write::int(out, resp.number().into());
-            write::bulk(out, b"id");
-            write::int(out, client);
-            write::bulk(out, b"mode");
-            write::bulk(out, b"standalone");
-            write::bulk(out, b"role");
-            write::bulk(out, b"master");
-            write::bulk(out, b"modules");
-            write::array(out, 0);
-        });
+        write::map(out, resp, 7);
+        write::bulk(out, b"server");
+        write::bulk(out, server.as_bytes());
+        write::bulk(out, b"version");
+        write::bulk(out, version.as_bytes());
+        write::bulk(out, b"proto");
+        write::int(out, resp.number().into());
+        write::bulk(out, b"id");
+        write::int(out, client);
+        write::bulk(out, b"mode");
+        write::bulk(out, b"standalone");
+        write::bulk(out, b"role");
+        write::bulk(out, b"master");
+        write::bulk(out, b"modules");
+        write::array(out, 0);
     }
 
     /// Whose name and version the endpoint gives as its own: those of the first shard that has told
@@ -188,13 +199,15 @@ impl Engine {
 }
 
 /// What HELLO was told.
-struct Hello {
+struct Hello<'a> {
     version: Option<Version>,
+    /// A user and a password.
+    auth: Option<(&'a [u8], &'a [u8])>,
     name: Option<String>,
 }
 
-impl Hello {
-    fn read(request: &Request<'_>) -> Result<Self, String> {
+impl<'a> Hello<'a> {
+    fn read(request: &Request<'a>) -> Result<Self, String> {
         let version = match request.get(1).map(parse_int) {
             None => None,
             Some(Some(2)) => Some(Version::Resp2),
@@ -203,14 +216,11 @@ impl Hello {
             Some(None) => return Err(text::PROTO_NOT_AN_INTEGER.to_owned()),
         };
         let mut at = 2;
-        let mut name = None;
+        let (mut auth, mut name) = (None, None);
         while let Some(option) = request.get(at) {
             let left = request.len() - at - 1;
             if option.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
-                // There are no users here yet but the default one, who needs no password.
-                if request.arg(at + 1) != b"default" {
-                    return Err(text::WRONG_PASSWORD.to_owned());
-                }
+                auth = Some((request.arg(at + 1), request.arg(at + 2)));
                 at += 3;
             } else if option.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
                 let wanted = request.arg(at + 1);
@@ -223,6 +233,6 @@ impl Hello {
                 return Err(text::hello_syntax(&String::from_utf8_lossy(option)));
             }
         }
-        Ok(Self { version, name })
+        Ok(Self { version, auth, name })
     }
 }

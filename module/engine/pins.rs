@@ -184,10 +184,9 @@ impl Engine {
                 link.role = Role::Pinned(lane);
             }
             let moved = Token::Own(Own::Moved);
-            if let Some(login) = &key.login {
-                self.send_by(pin, moved, |out| {
-                    write::request(out, &[b"AUTH".as_slice(), &login.user, &login.password]);
-                });
+            if let (Some(login), Some(link)) = (&key.login, self.links.get_mut(pin)) {
+                link.silent_since = self.now;
+                link.pipeline.send_secret(moved, login.request_bytes(), |out| login.write(out));
             }
             self.send_by(pin, moved, |out| {
                 write::request(out, &["SELECT", key.db.to_string().as_str()]);

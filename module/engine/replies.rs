@@ -176,6 +176,9 @@ impl Engine {
 
     /// Tells the owner of a command, whose connection died, what may be said of it.
     pub(super) fn broken_command(&mut self, token: Token, fate: Fate, shard: ShardId, why: &str) {
+        if let Token::Own(Own::Right { lane, local }) = token {
+            return self.right_lost(lane, local);
+        }
         let name = self.shards[shard.index()].name();
         let text = match fate {
             Fate::Unknown => text::unknown_outcome(&name, why),
@@ -197,6 +200,12 @@ impl Engine {
 
     /// Answers a command with an error in the shard's stead.
     pub(super) fn fail_command(&mut self, token: Token, text: &[u8]) {
+        if let Token::Own(own) = token {
+            if let Own::Right { lane, local } = own {
+                self.right_lost(lane, local);
+            }
+            return;
+        }
         self.stats().error_replies.add(1);
         let mut reply = Vec::new();
         write::error_bytes(&mut reply, text);
@@ -244,7 +253,8 @@ impl Engine {
                 self.reject_link(id, "it refuses a client that changes its user or database");
             }
             Own::PinUnblocked(pin) => self.pin_unblocked(pin, reply),
-            Own::Unblocked | Own::Queued | Own::Moved | Own::Ping | Own::Message => {}
+            Own::Right { lane, local } => self.right_reply(lane, local, reply),
+            Own::Unblocked | Own::Queued | Own::Moved | Own::Left | Own::Ping | Own::Message => {}
         }
     }
 

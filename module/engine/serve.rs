@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::ids::SessionId;
 use crate::limits;
 use crate::resp::{Intake, Outbox, Parsed, Parser, ProtocolError, Request, Version, write};
@@ -103,7 +105,10 @@ impl Engine {
         if session.inbox.listens {
             self.stats().pubsub_clients.sub(1);
         }
-        if let Some(intake) = session.intake {
+        if let Some(mut intake) = session.intake {
+            // There may be an AUTH in what was never served.
+            intake.consume(intake.len());
+            intake.wipe();
             self.keep_intake(intake);
         }
         self.asked.retain(|_, asked| asked.session != id);
@@ -277,17 +282,25 @@ impl Engine {
         match parser.parse(intake.bytes()) {
             Parsed::Complete { len } => {
                 let request = Request { bytes: intake.bytes(), args: parser.args() };
+                let secret = has_password(request.arg(0));
                 if self.dispatch(id, &request, len) == Served::Later {
                     return false;
                 }
                 intake.consume(len);
+                if secret {
+                    intake.wipe();
+                }
                 self.stats().commands_processed.add(1);
             }
             Parsed::Inline { len, args } => {
-                if self.serve_inline(id, &args) == Served::Later {
+                let secret = has_password(&args[0]);
+                if self.serve_inline(id, args) == Served::Later {
                     return false;
                 }
                 intake.consume(len);
+                if secret {
+                    intake.wipe();
+                }
                 self.stats().commands_processed.add(1);
             }
             Parsed::Empty { len } => intake.consume(len),
@@ -304,9 +317,11 @@ impl Engine {
 
     /// An inline request goes on its way as the multibulk that it stands for: what is forwarded is
     /// always in one form.
-    fn serve_inline(&mut self, id: SessionId, args: &[Vec<u8>]) -> Served {
-        let mut bytes = Vec::new();
-        write::request(&mut bytes, args);
+    fn serve_inline(&mut self, id: SessionId, args: Vec<Vec<u8>>) -> Served {
+        let args = Zeroizing::new(args);
+        let size = args.iter().map(|arg| arg.len() + 32).sum::<usize>() + 32;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(size));
+        write::request(&mut bytes, &args);
         let mut parser = Parser::default();
         match parser.parse(&bytes) {
             Parsed::Complete { len } => {
@@ -467,6 +482,17 @@ impl Engine {
 
     pub(super) fn reply_held_max(&self) -> usize {
         usize::try_from(self.settings.reply_held_max).unwrap_or(usize::MAX)
+    }
+}
+
+/// Whether there may be a password in the requests of a command.
+fn has_password(name: &[u8]) -> bool {
+    // Most names are ruled out by their lengths.
+    match name.len() {
+        3 => name.eq_ignore_ascii_case(b"acl"),
+        4 => name.eq_ignore_ascii_case(b"auth"),
+        5 => name.eq_ignore_ascii_case(b"hello"),
+        _ => false,
     }
 }
 

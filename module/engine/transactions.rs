@@ -237,6 +237,12 @@ impl Engine {
                 self.serve_local(id, local, request)
             }
             InMulti::Own(local) if can_be_put_in(local) => {
+                if let Err(served) = self.permit(id, local) {
+                    if served == Served::Done {
+                        self.abort_transaction(id);
+                    }
+                    return served;
+                }
                 let Some(queue) = self.transaction(id).and_then(|t| t.queue.as_mut()) else {
                     return Served::Done;
                 };

@@ -170,12 +170,19 @@ impl<T: Copy> Pipeline<T> {
 
     // ---------------------------------------------------------------- commands
 
-    /// The connection stands: sends the greeting that `write` makes. Its replies come first, one
-    /// for each token that `write` returns.
-    pub fn opened<I: IntoIterator<Item = T>>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> I) {
+    /// The connection stands: sends the greeting that `write` makes, of up to `size` bytes. Its
+    /// replies come first, one for each token that `write` returns. There may be a password in it,
+    /// which is not kept.
+    pub fn opened<I: IntoIterator<Item = T>>(
+        &mut self,
+        size: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> I,
+    ) {
         debug_assert_eq!(self.phase, Phase::Connecting);
         self.phase = Phase::Greeting;
-        let tokens = write(self.greeting.end());
+        let greeting = self.greeting.end_with_secret(size);
+        let tokens = write(greeting);
+        debug_assert!(greeting.len() <= size, "a greeting that grew has left its password behind");
         for (place, token) in tokens.into_iter().enumerate() {
             self.owed.insert(place, Owed { token, end: Some(0) });
             self.greeting_owed += 1;
@@ -193,6 +200,17 @@ impl<T: Copy> Pipeline<T> {
     /// Appends one command: `write` its bytes, `token` gets its reply.
     pub fn send(&mut self, token: T, write: impl FnOnce(&mut Vec<u8>)) {
         self.append(write);
+        self.owed.push_back(Owed { token, end: Some(self.appended) });
+    }
+
+    /// As [`Pipeline::send`], for a command of up to `size` bytes with a password in it, which is
+    /// not kept once it has left.
+    pub fn send_secret(&mut self, token: T, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let out = self.out.end_with_secret(size);
+        let before = out.len();
+        write(out);
+        debug_assert!(out.len() - before <= size, "an outbox that grew has left its secret behind");
+        self.appended += (out.len() - before) as u64;
         self.owed.push_back(Owed { token, end: Some(self.appended) });
     }
 
@@ -346,7 +364,12 @@ impl<T: Copy> Pipeline<T> {
         }
         let unsent = self.appended - base;
         let mut out = Outbox::default();
-        out.end().extend_from_slice(&self.out.pending()[self.out.len() - unsent as usize..]);
+        let bytes = &self.out.pending()[self.out.len() - unsent as usize..];
+        if self.out.has_secret() {
+            out.end_with_secret(bytes.len()).extend_from_slice(bytes);
+        } else {
+            out.end().extend_from_slice(bytes);
+        }
         let unasked = self.unasked;
         *self = Self { owed: kept, appended: unsent, out, unasked, ..Self::default() };
         self.invariants();
@@ -375,7 +398,7 @@ mod tests {
 
     fn ready() -> Pipeline<u32> {
         let mut pipeline = Pipeline::default();
-        pipeline.opened(|out| {
+        pipeline.opened(64, |out| {
             out.extend_from_slice(b"HI");
             [100]
         });
@@ -401,7 +424,7 @@ mod tests {
         let mut pipeline = Pipeline::default();
         pipeline.send(1, |out| out.extend_from_slice(b"one"));
         assert!(!pipeline.has_output());
-        pipeline.opened(|out| {
+        pipeline.opened(64, |out| {
             out.extend_from_slice(b"HI");
             [100]
         });
@@ -449,7 +472,7 @@ mod tests {
         pipeline.wrote(4);
         assert_eq!(pipeline.broken(), [(1, Fate::Unknown), (2, Fate::Unfinished)]);
         assert_eq!(pipeline.owed(), 2);
-        pipeline.opened(|_| []);
+        pipeline.opened(0, |_| []);
         pipeline.greeted();
         assert_eq!(pipeline.output(), [b"".as_slice(), b"333444"]);
         pipeline.wrote(6);
@@ -469,7 +492,7 @@ mod tests {
     #[test]
     fn frames_that_answer_nothing_come_between_replies() {
         let mut pipeline = Pipeline::with_unasked(|begin| begin.starts_with(b"*2"), 9);
-        pipeline.opened(|_| []);
+        pipeline.opened(0, |_| []);
         pipeline.greeted();
         let got = feed(&mut pipeline, b"*2\r\n:1\r\n:2\r\n");
         assert_eq!(got, [(9, "*2\r\n:1\r\n:2\r\n".to_owned(), true)]);

@@ -64,8 +64,6 @@ pub enum Step {
 /// What is to be looked at in a request before it is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    /// AUTH: no passwords are known here.
-    Auth,
     /// SORT: its patterns may name keys of other shards.
     Sort,
     /// XREAD, XREADGROUP: their BLOCK option makes them wait.
@@ -76,6 +74,8 @@ pub(super) enum Check {
     Debug,
     /// CONFIG SET: it may name settings that are a shard's own.
     ConfigSet,
+    /// ACL LOG: it lists what the shards have logged, or has them forget it.
+    AclLog,
 }
 
 /// What the endpoint answers itself. The number of arguments is right, nothing else has been looked
@@ -84,6 +84,10 @@ pub(super) enum Check {
 pub enum Local {
     /// `+OK`, whatever the arguments: they have been looked at.
     Ok,
+    /// AUTH
+    Auth,
+    /// ACL SETUSER, DELUSER or LOAD: changes who may do what.
+    AclChange,
     /// PING
     Ping,
     /// ECHO

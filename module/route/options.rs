@@ -1,6 +1,6 @@
 //! Options that decide where a request goes, or whether it goes at all.
 
-use crate::command::{SortOption, is_data_setting, sort_options};
+use crate::command::{How, Merge, SortOption, is_data_setting, sort_options};
 use crate::resp::Request;
 use crate::shards::HashSlot;
 use crate::text;
@@ -12,22 +12,10 @@ pub(super) enum Verdict {
     Pass,
     /// It goes where its keys are, and may wait there.
     Waits,
-    /// `+OK` without asking anybody.
-    Ok,
     /// An error text of a stock server.
     Error(&'static str),
     /// Not supported: the command with the option that is the reason.
     Refused(String),
-}
-
-/// The one user there is has no password. Source: redis `acl.c`, `authCommand`.
-pub(super) fn auth(request: &Request<'_>) -> Verdict {
-    match request.len() {
-        2 => Verdict::Error(text::AUTH_WITHOUT_PASSWORD),
-        3 if request.arg(1) == b"default" => Verdict::Ok,
-        3 => Verdict::Error(text::WRONG_PASSWORD),
-        _ => Verdict::Error(text::SYNTAX),
-    }
 }
 
 /// Patterns of BY and GET must stay in the slot of the key, as in a cluster; a shard would find
@@ -77,6 +65,14 @@ pub(super) fn config_set(request: &Request<'_>) -> Verdict {
         None => Verdict::Pass,
         Some(name) => Verdict::Refused(quoted("config|set", name)),
     }
+}
+
+/// How the logs of all shards become one: lists go one behind the other, unless they are to be
+/// forgotten. Source: redis `acl.c`, `aclCommand`.
+pub(super) fn acl_log(request: &Request<'_>) -> Merge {
+    let resets = request.get(2).is_some_and(|word| word.eq_ignore_ascii_case(b"reset"));
+    let how = if resets { How::AllSucceeded } else { How::Concat };
+    Merge { how, may_write: resets }
 }
 
 /// A command with the argument that is the reason why it is refused.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::action::{Action, Check, Local, Shape};
+use super::action::{Action, Check, Shape};
 use super::debug::{self, Asked};
 use super::options::{self, Verdict};
 use super::plan::{Head, Parts, Place, Plan};
@@ -246,16 +246,15 @@ impl Router {
         scratch: &'a mut Scratch,
     ) -> Plan<'a> {
         let verdict = match check {
-            Check::Auth => options::auth(request),
             Check::Sort if self.has_one_shard() => Verdict::Pass,
             Check::Sort => options::sort(request),
             Check::Read => options::read(request),
             Check::ConfigSet => options::config_set(request),
             Check::Scan => return self.scan(spec, request),
             Check::Debug => return self.debug(spec, request, scratch),
+            Check::AclLog => return self.all(spec, options::acl_log(request)),
         };
         match verdict {
-            Verdict::Ok => Plan::Local { spec, local: Local::Ok },
             Verdict::Error(text) => Plan::Error(text.as_bytes()),
             Verdict::Refused(what) => refused(&what, scratch),
             Verdict::Waits => self.blocking(spec, request, scratch),

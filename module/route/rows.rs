@@ -124,7 +124,7 @@ const ROWS: &[Row] = &[
         what: Is(Action::Refused),
         why: "about a connection, and here that is a pipeline of many clients",
     },
-    Row { names: &["auth"], what: checked(Check::Auth), why: "no passwords are known here yet" },
+    Row { names: &["auth"], what: local(Local::Auth), why: "logs in the session, not a pipeline" },
     Row {
         names: &["select"],
         what: local(Local::Select),
@@ -181,9 +181,20 @@ const ROWS: &[Row] = &[
         why: "a client must not speak to the endpoint as to a node of a cluster",
     },
     Row {
+        names: &["acl|setuser", "acl|deluser", "acl|load"],
+        what: local(Local::AclChange),
+        why: "users are those of all shards, and what is known of their rights is no longer true",
+    },
+    Row {
+        names: &["acl|save"],
+        what: All(How::AllSucceeded),
+        why: "users are those of all shards together",
+    },
+    Row { names: &["acl|log"], what: checked(Check::AclLog), why: "each shard has its own" },
+    Row {
         names: &["acl|*"],
-        what: Is(Action::Refused),
-        why: "users are the shards' own; changed on one only they would differ",
+        what: Is(Action::First),
+        why: "an operator's or about oneself, and all shards have the same users",
     },
     Row {
         names: &["script|debug"],

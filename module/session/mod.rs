@@ -58,12 +58,14 @@ pub struct Holds {
     pub seats: bool,
     /// A shard takes its requests too slowly.
     pub link: bool,
+    /// A shard is being asked what its user may do.
+    pub rights: bool,
 }
 
 impl Holds {
     /// Whether anything holds it.
     pub fn any(self) -> bool {
-        self.output || self.seats || self.link
+        self.output || self.seats || self.link || self.rights
     }
 }
 

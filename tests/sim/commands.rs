@@ -28,8 +28,8 @@ const WRITES: &[&str] =
 
 /// Commands that a server executes while it loads its data.
 const ALWAYS: &[&str] = &[
-    "INFO", "CLIENT", "AUTH", "COMMAND", "HELLO", "SELECT", "MULTI", "EXEC", "DISCARD", "WATCH",
-    "UNWATCH",
+    "INFO", "CLIENT", "AUTH", "COMMAND", "ECHO", "HELLO", "SELECT", "MULTI", "EXEC", "DISCARD",
+    "WATCH", "UNWATCH",
 ];
 
 /// The entries of the recorded reply that are used here: parsing all of it in every world costs
