@@ -96,16 +96,15 @@ impl Desk {
         self.grant();
     }
 
-    /// Answers the links that have nothing but questions about rights to send.
+    /// Answers the links that have questions about rights, and no greeting.
     fn grant(&mut self) {
         for place in 0..if self.granting { self.links.len() } else { 0 } {
             let bytes = self.engine.link_output(self.links[place]).concat();
-            let asked = String::from_utf8_lossy(&bytes).matches("*").count();
-            let names = ["PING", "WAIT", "REPLY\r\n$2\r\nON"];
-            if asked == 1 && names.iter().any(|name| String::from_utf8_lossy(&bytes).contains(name))
-            {
+            let text = String::from_utf8_lossy(&bytes);
+            let asked = text.matches('*').count();
+            if asked > 0 && !text.contains("INFO") {
                 self.sent(place);
-                self.reply(place, b"+OK\r\n");
+                self.reply(place, b"+OK\r\n".repeat(asked).as_slice());
             }
         }
     }
@@ -238,7 +237,8 @@ fn a_loss_that_is_told_to_nobody_is_told_again() {
     // The clients' own connection is made anew after a moment.
     desk.pass(Duration::from_millis(200));
     desk.open_next();
-    desk.greet(control + 1);
+    let shared = desk.links.len() - 1;
+    desk.greet(shared);
     let told = desk.told();
     assert!(told.starts_with("+OK\r\n-UNBLOCKED shard 0 "), "{told}");
 }
@@ -350,4 +350,197 @@ fn replies_that_come_too_early_stop_nobody_for_long() {
     let told = desk.told();
     assert_eq!(told.matches("$15000").count(), 2, "{}", told.len());
     assert_eq!(told.matches("-ERR reply is too large").count(), 1);
+}
+
+// ------------------------------------------------------------------------------------ users
+
+/// A desk whose lanes' rights are asked for and not answered yet; link 1 is the default user's.
+fn at_the_door() -> Desk {
+    let mut desk = Desk::new();
+    desk.open_next();
+    desk.greet(1);
+    desk
+}
+
+/// The door, once a client has knocked: its place among the links.
+fn door(desk: &mut Desk) -> usize {
+    desk.open_next();
+    let place = desk.links.len() - 1;
+    desk.greet(place);
+    place
+}
+
+fn auth(user: &str, password: &str) -> String {
+    let (name, word) = (user.len(), password.len());
+    format!("*3\r\n$4\r\nAUTH\r\n${name}\r\n{user}\r\n${word}\r\n{password}\r\n")
+}
+
+const RESET: &str = "*1\r\n$5\r\nRESET\r\n";
+
+#[test]
+fn a_login_waits_for_all_before_it_and_all_behind_it_waits_for_the_login() {
+    let mut desk = at_the_door();
+    desk.ask(b"GET before\r\nAUTH ann sesam\r\nGET behind\r\n");
+    assert!(desk.sent(1).ends_with("before\r\n"));
+    assert!(desk.asked.is_empty(), "the shard is not asked yet");
+    desk.reply(1, b"$3\r\none\r\n");
+    let door = door(&mut desk);
+    assert_eq!(desk.sent(door), auth("ann", "sesam") + RESET);
+    desk.reply(door, b"+OK\r\n+RESET\r\n");
+    assert_eq!(desk.told(), "$3\r\none\r\n+OK\r\n");
+    assert_eq!(desk.sent(1), "", "what is behind is for another user's connection");
+    desk.open_next();
+    let anns = desk.links.len() - 1;
+    desk.greet(anns);
+    desk.reply(anns, b"+OK\r\n");
+    assert!(desk.sent(anns).ends_with("behind\r\n"));
+    desk.reply(anns, b"$3\r\ntwo\r\n");
+    // RESET makes it the default user again, behind what it has said before.
+    desk.ask(b"GET last\r\nRESET\r\nGET again\r\n");
+    assert!(desk.sent(anns).ends_with("last\r\n"));
+    desk.reply(anns, b"$-1\r\n");
+    assert!(desk.sent(1).ends_with("again\r\n"));
+    assert_eq!(desk.told(), "$3\r\ntwo\r\n$-1\r\n+RESET\r\n");
+}
+
+#[test]
+fn a_wrong_password_changes_nothing_and_is_answered_as_the_shard_says() {
+    let mut desk = at_the_door();
+    desk.ask(b"AUTH ann wrong\r\nGET a\r\n");
+    let door = door(&mut desk);
+    desk.sent(door);
+    let links = desk.links.len();
+    desk.reply(door, b"-WRONGPASS invalid\r\n+RESET\r\n");
+    assert_eq!(desk.told(), "-WRONGPASS invalid\r\n");
+    assert!(desk.sent(1).ends_with("GET\r\n$1\r\na\r\n"), "the old user's connection serves on");
+    assert_eq!((desk.links.len(), desk.asked.len()), (links, 0), "no lane, no link");
+}
+
+#[test]
+fn words_that_would_cost_the_door_its_life_are_wrong_passwords() {
+    let mut desk = at_the_door();
+    let long = "x".repeat(16 * 1024 + 1);
+    for piece in auth("ann", &long).as_bytes().chunks(4096) {
+        desk.ask(piece);
+    }
+    assert!(desk.told().starts_with("-WRONGPASS "));
+    assert!(desk.asked.is_empty());
+}
+
+#[test]
+fn a_client_that_goes_while_it_logs_in_leaves_the_door_in_order() {
+    let mut desk = at_the_door();
+    desk.ask(b"AUTH ann sesam\r\n");
+    let door = door(&mut desk);
+    desk.sent(door);
+    let session = desk.client;
+    desk.tell(Event::SessionClosed { session });
+    // Another client, in the same place.
+    let mut slab = Slab::<SessionId, ()>::default();
+    let old = slab.insert(());
+    slab.remove(old);
+    desk.client = slab.insert(());
+    let peer = Peer { address: "another".into(), local: "weir".into(), fd: 0 };
+    desk.tell(Event::Accepted { session: desk.client, peer });
+    desk.ask(b"AUTH bob mellon\r\n");
+    assert_eq!(desk.sent(door), auth("bob", "mellon") + RESET);
+    desk.reply(door, b"+OK\r\n+RESET\r\n");
+    assert_eq!(desk.told(), "", "that was for who has gone");
+    desk.reply(door, b"-WRONGPASS no\r\n+RESET\r\n");
+    assert_eq!(desk.told(), "-WRONGPASS no\r\n");
+}
+
+#[test]
+fn hello_with_auth_does_all_or_nothing() {
+    let mut desk = at_the_door();
+    desk.ask(b"HELLO 3 AUTH ann wrong SETNAME me\r\n");
+    let door = door(&mut desk);
+    assert_eq!(desk.sent(door), auth("ann", "wrong") + RESET);
+    desk.reply(door, b"-WRONGPASS no\r\n+RESET\r\n");
+    assert_eq!(desk.told(), "-WRONGPASS no\r\n");
+    desk.granting = true;
+    desk.ask(b"CLIENT GETNAME\r\n");
+    assert_eq!(desk.told(), "$-1\r\n", "no name, and RESP2");
+    desk.granting = false;
+    desk.ask(b"HELLO 3 AUTH ann sesam SETNAME me\r\n");
+    desk.sent(door);
+    desk.reply(door, b"+OK\r\n+RESET\r\n");
+    let told = desk.told();
+    assert!(told.starts_with("%7\r\n$6\r\nserver\r\n"), "{told}");
+}
+
+#[test]
+fn a_login_that_the_shards_take_no_more_ends_its_sessions() {
+    let mut desk = at_the_door();
+    desk.ask(b"AUTH ann sesam\r\n");
+    let door = door(&mut desk);
+    desk.sent(door);
+    desk.reply(door, b"+OK\r\n+RESET\r\n");
+    assert_eq!(desk.told(), "+OK\r\n");
+    desk.ask(b"GET a\r\nGET b\r\n");
+    desk.open_next();
+    let anns = desk.links.len() - 1;
+    desk.greet(anns);
+    desk.reply(anns, b"-WRONGPASS gone\r\n");
+    assert_eq!(desk.told(), "-WRONGPASS gone\r\n-WRONGPASS gone\r\n");
+    assert_eq!(desk.closing, Some(true));
+}
+
+#[test]
+fn what_the_endpoint_answers_is_asked_about_once_for_all() {
+    let mut desk = at_the_door();
+    desk.ask(b"PING\r\nPING\r\nECHO x\r\n");
+    assert_eq!(desk.sent(1), "*1\r\n$4\r\nPING\r\n");
+    assert_eq!(desk.told(), "");
+    desk.reply(1, b"+PONG\r\n");
+    assert_eq!(desk.told(), "+PONG\r\n+PONG\r\n");
+    desk.sent(1);
+    desk.reply(1, b"-NOPERM not you\r\n");
+    assert_eq!(desk.told(), "-NOPERM not you\r\n");
+    desk.ask(b"ECHO x\r\nPING\r\n");
+    assert_eq!(desk.told(), "-NOPERM not you\r\n+PONG\r\n");
+    // What is in use is asked again before it is too old; what was refused only if wanted.
+    desk.pass(Duration::from_millis(600));
+    assert_eq!(desk.sent(1), "*1\r\n$4\r\nPING\r\n");
+    desk.ask(b"PING\r\n");
+    assert_eq!(desk.told(), "+PONG\r\n");
+    desk.reply(1, b"-NOPERM no more\r\n");
+    desk.ask(b"PING\r\n");
+    assert_eq!(desk.told(), "-NOPERM no more\r\n");
+}
+
+#[test]
+fn a_shard_that_is_silent_stops_nobody_whose_rights_were_known() {
+    let mut desk = at_the_door();
+    desk.ask(b"PING\r\n");
+    desk.sent(1);
+    desk.reply(1, b"+PONG\r\n");
+    desk.told();
+    // Nobody answers any more.
+    for _ in 0..30 {
+        desk.pass(Duration::from_millis(100));
+    }
+    desk.ask(b"PING\r\n");
+    assert_eq!(desk.told(), "+PONG\r\n");
+}
+
+#[test]
+fn without_any_shard_one_may_ask_about_oneself_only() {
+    let mut desk = Desk::without_shard();
+    desk.ask(b"PING\r\nCLIENT LIST\r\n");
+    assert_eq!(desk.told(), "", "a shard may come back within failover-timeout");
+    desk.pass(Duration::from_millis(101));
+    let told = desk.told();
+    assert!(told.starts_with("+PONG\r\n-CLUSTERDOWN shard 0 "), "{told}");
+}
+
+#[test]
+fn a_login_waits_for_its_shard_and_not_for_ever() {
+    let mut desk = Desk::without_shard();
+    desk.ask(b"AUTH ann sesam\r\n");
+    desk.pass(Duration::from_millis(50));
+    assert_eq!(desk.told(), "");
+    desk.pass(Duration::from_millis(51));
+    let told = desk.told();
+    assert!(told.starts_with("-CLUSTERDOWN shard 0 "), "{told}");
 }
