@@ -54,7 +54,7 @@ fn scenarios() {
     });
 }
 
-const ALL: [How; 12] = [
+const ALL: [How; 13] = [
     How::Sum,
     How::Min,
     How::Max,
@@ -65,6 +65,7 @@ const ALL: [How; 12] = [
     How::Concat,
     How::ByKey,
     How::RandomKey,
+    How::Newest(2),
     How::Digest,
     How::DataSettings,
 ];

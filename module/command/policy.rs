@@ -102,6 +102,8 @@ pub enum How {
     ByKey,
     /// RANDOMKEY: one of those that are not nil, chosen by what they are.
     RandomKey,
+    /// SLOWLOG GET: this many elements at most, by the time that each bears, the newest first.
+    Newest(u32),
     /// DEBUG DIGEST: forty hexadecimal digits each, of which the exclusive or is that of all keys.
     Digest,
     /// CONFIG GET: the first, without the settings that are a shard's own.

@@ -23,6 +23,7 @@
 mod frame;
 pub mod info;
 mod insert;
+mod newest;
 mod numbers;
 mod scan;
 
@@ -63,6 +64,7 @@ impl Merger {
             How::Concat => concat(parts, out),
             How::ByKey => self.by_key(order, parts, out),
             How::RandomKey => random_key(parts, out),
+            How::Newest(most) => newest::newest(most, parts, out).ok_or(Misfit),
             How::Digest => digest(parts, out),
             How::DataSettings => data_settings(parts, out),
         };

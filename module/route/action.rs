@@ -70,6 +70,8 @@ pub(super) enum Check {
     Read,
     /// SCAN: its cursor says which shard.
     Scan,
+    /// SLOWLOG GET: how many of the newest are wanted.
+    SlowLog,
     /// DEBUG: its subcommands have little in common.
     Debug,
     /// CONFIG SET: it may name settings that are a shard's own.

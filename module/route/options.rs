@@ -1,7 +1,7 @@
 //! Options that decide where a request goes, or whether it goes at all.
 
 use crate::command::{How, Merge, SortOption, is_data_setting, sort_options};
-use crate::resp::Request;
+use crate::resp::{Request, parse_int};
 use crate::shards::HashSlot;
 use crate::text;
 
@@ -83,6 +83,17 @@ pub(super) fn quoted(command: &str, name: &[u8]) -> String {
 
 /// Bytes of a name that an error quotes at most, as of other names.
 const QUOTED_BYTES_MAX: usize = 128;
+
+/// How many entries SLOWLOG GET asks for. None if it is no such number. Source: redis `slowlog.c`,
+/// `slowlogCommand`.
+pub(super) fn slow_log(request: &Request<'_>) -> Option<u32> {
+    const UNTOLD: u32 = 10;
+    match request.get(2).map(parse_int) {
+        None => Some(UNTOLD),
+        Some(Some(-1)) => Some(u32::MAX),
+        Some(number) => u32::try_from(number?).ok(),
+    }
+}
 
 /// The cursor of a SCAN.
 pub(super) fn cursor(text: &[u8]) -> Option<u64> {

@@ -251,6 +251,15 @@ impl Router {
             Check::Read => options::read(request),
             Check::ConfigSet => options::config_set(request),
             Check::Scan => return self.scan(spec, request),
+            Check::SlowLog => {
+                return match options::slow_log(request) {
+                    Some(most) => {
+                        self.all(spec, Merge { how: How::Newest(most), may_write: false })
+                    }
+                    // Any shard says what is wrong with it.
+                    None => Plan::One { shard: FIRST, spec },
+                };
+            }
             Check::Debug => return self.debug(spec, request, scratch),
             Check::AclLog => return self.all(spec, options::acl_log(request)),
         };

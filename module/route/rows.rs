@@ -214,7 +214,12 @@ const ROWS: &[Row] = &[
         why: "the database is saved when the last of its shards is",
     },
     Row {
-        names: &["slowlog|get", "slowlog|len", "slowlog|reset", "latency|reset"],
+        names: &["slowlog|get"],
+        what: checked(Check::SlowLog),
+        why: "the newest of all shards, and no more than were asked for",
+    },
+    Row {
+        names: &["slowlog|len", "slowlog|reset", "latency|reset"],
         what: ByPolicy,
         why: "an operator's, but about all shards together",
     },
