@@ -45,6 +45,7 @@ pub(crate) fn judge(bare: &[Test], endpoint: &[Test], skips: &[&Skip]) -> Verdic
     let mut stale: Vec<&&Skip> = Vec::new();
     for (key, test) in numbered(bare) {
         if test.outcome != Outcome::Passed {
+            came.remove(&key);
             continue;
         }
         verdict.bare += 1;
@@ -87,4 +88,66 @@ fn numbered(tests: &[Test]) -> impl Iterator<Item = ((&str, usize), &Test)> {
         *count += 1;
         ((test.name.as_str(), *count - 1), test)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::skips::Skips;
+
+    /// `name` has passed, `name!` failed.
+    fn came(text: &str) -> Vec<Test> {
+        let test = |word: &str| match word.strip_suffix('!') {
+            Some(name) => {
+                Test { name: name.into(), outcome: Outcome::Failed(format!("{name} is wrong")) }
+            }
+            None => Test { name: word.into(), outcome: Outcome::Passed },
+        };
+        text.split_whitespace().map(test).collect()
+    }
+
+    fn verdict(bare: &str, endpoint: &str) -> (usize, usize, usize, String) {
+        let skips = Skips::read(
+            "[any number of shards]\nbecause x\nu\n  fails f\n  varies v\n  omitted o\n",
+        );
+        let skips = skips.unwrap();
+        let Verdict { bare, passed, skipped, problems } =
+            judge(&came(bare), &came(endpoint), &skips.of("u", 1));
+        let problems =
+            problems.into_iter().map(|problem| format!("{}: {}", problem.test, problem.text));
+        (bare, passed, skipped, problems.collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn what_passes_bare_must_pass() {
+        assert_eq!(verdict("a b", "a b"), (2, 2, 0, String::new()));
+        assert_eq!(verdict("a b", "a b!"), (2, 1, 0, "b: b is wrong".into()));
+        assert_eq!(verdict("a b", "a").3, "b: was not run: see what failed before");
+        assert_eq!(verdict("a b!", "a b!"), (1, 1, 0, String::new()));
+        assert_eq!(verdict("a b!", "a b"), (1, 1, 0, String::new()));
+    }
+
+    #[test]
+    fn what_is_listed_must_be_as_listed() {
+        assert_eq!(verdict("f v o", "f! v!"), (3, 0, 3, String::new()));
+        assert_eq!(verdict("f v o", "f! v"), (3, 1, 2, String::new()));
+        let stale = "f: passes, but line 4 of the list says that it fails";
+        assert_eq!(verdict("f", "f"), (1, 1, 0, stale.into()));
+    }
+
+    #[test]
+    fn tests_of_one_name_are_compared_in_order() {
+        assert_eq!(verdict("a a", "a a!").3, "a: a is wrong");
+        assert_eq!(verdict("a a", "a").3, "a: was not run: see what failed before");
+    }
+
+    #[test]
+    fn an_error_outside_of_any_test_counts() {
+        let mut endpoint = came("a");
+        endpoint.push(Test { name: OUTSIDE.into(), outcome: Outcome::Failed("gone".into()) });
+        let problems = judge(&came("a"), &endpoint, &[]).problems;
+        assert_eq!(problems, [Problem { test: OUTSIDE.into(), text: "gone".into() }]);
+        let both = judge(&endpoint, &endpoint, &[]);
+        assert_eq!(both.problems, []);
+    }
 }
