@@ -25,9 +25,11 @@ run: setup build ## shows both flows on real servers; ARGS=--once ends instead o
 	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin run -- $(ARGS)
 
 test: setup ## everything that must hold, on both flavors of real server
+	@tests/setup/servers.sh suite
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
+	cargo run --quiet -p weir-lab --bin conformance -- --part
 
 conformance: setup build ## Redis's own tests, on a bare server and through the endpoint of one shard and of three
 	@tests/setup/servers.sh suite

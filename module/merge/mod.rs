@@ -41,6 +41,8 @@ use frame::{Elements, Kind, error_text, is_nil, string};
 pub struct Merger {
     /// For each part: what of it has not been used yet.
     cursors: Vec<usize>,
+    /// How many random keys were chosen.
+    chosen: u64,
 }
 
 /// The parts are not what the rule needs.
@@ -63,7 +65,7 @@ impl Merger {
             How::Or => self.fold(|a, b| i64::from(a != 0 || b != 0), parts, out),
             How::Concat => concat(parts, out),
             How::ByKey => self.by_key(order, parts, out),
-            How::RandomKey => random_key(parts, out),
+            How::RandomKey => self.random_key(parts, out),
             How::Newest(most) => newest::newest(most, parts, out).ok_or(Misfit),
             How::Digest => digest(parts, out),
             How::DataSettings => data_settings(parts, out),
@@ -91,6 +93,27 @@ impl Merger {
         // A shard that sent more elements than it was asked for answered something else.
         let used_up = parts.iter().zip(&self.cursors).all(|(part, &cursor)| part.len() == cursor);
         if used_up { Ok(()) } else { Err(Misfit) }
+    }
+
+    /// One of the keys that the shards have chosen, each at random: shards count alike, however many
+    /// keys they have. With few keys they choose the same ones again and again, so which of them is
+    /// taken depends on how often this was done before too.
+    fn random_key(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+        let chosen = || parts.iter().filter(|part| !is_nil(part));
+        self.chosen = self.chosen.wrapping_add(1);
+        let times = self.chosen.to_le_bytes();
+        let bytes = chosen().flat_map(|part| part.iter()).chain(&times);
+        // FNV-1a.
+        let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, mix);
+        match chosen().count() as u64 {
+            0 => first(parts, out),
+            count => {
+                let which = usize::try_from((hash >> 32) % count).unwrap_or(0);
+                out.extend_from_slice(chosen().nth(which).ok_or(Misfit)?);
+                Ok(())
+            }
+        }
     }
 
     fn fold(
@@ -154,24 +177,6 @@ fn concat(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
         out.extend_from_slice(elements.bytes());
     }
     Ok(())
-}
-
-/// Every shard has chosen a key at random, so what they chose together is as random: it decides
-/// whose key is taken. Shards count alike, however many keys they have.
-fn random_key(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
-    let chosen = || parts.iter().filter(|part| !is_nil(part));
-    let bytes = chosen().flat_map(|part| part.iter());
-    // FNV-1a.
-    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, mix);
-    match chosen().count() as u64 {
-        0 => first(parts, out),
-        count => {
-            let which = usize::try_from((hash >> 32) % count).unwrap_or(0);
-            out.extend_from_slice(chosen().nth(which).ok_or(Misfit)?);
-            Ok(())
-        }
-    }
 }
 
 /// The digest of a database is the exclusive or of its keys' digests, so this is that of all shards.

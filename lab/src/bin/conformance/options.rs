@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
 usage: conformance [--part] [--units NAME,...] [--shards N,...] [--jobs N] [--details FOLDER] [--singledb]
-  --part             the units that CI runs, instead of all
+  --part             what CI runs: all units but the longest
   --units NAME,...   these alone; a name stands for all that begin so
   --shards N,...     endpoints of so many shards; 1,3
   --jobs N           how many units are run at the same time; as many as there are processors

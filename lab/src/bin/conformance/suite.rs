@@ -14,20 +14,17 @@ use lab::servers::{Server, repository};
 /// The folders of units, in the order in which the suite itself runs them.
 const FOLDERS: [&str; 4] = ["unit", "unit/type", "unit/cluster", "integration"];
 
-/// What CI runs: units that between them use every kind of reply, route and key position, and that
-/// are quick.
-pub(crate) const PART: &[&str] = &[
-    "unit/protocol",
-    "unit/keyspace",
-    "unit/scan",
-    "unit/sort",
-    "unit/multi",
-    "unit/pubsub",
-    "unit/info",
-    "unit/type/string",
-    "unit/type/hash",
-    "unit/type/list",
-    "unit/type/stream-cgroups",
+/// What CI leaves out: units that take long, most of it Tcl's own work, and of whose commands others
+/// make use as well.
+pub(crate) const LONG: &[&str] = &[
+    "unit/dump",
+    "unit/geo",
+    "unit/hyperloglog",
+    "unit/info-keysizes",
+    "unit/latency-monitor",
+    "unit/lazyfree",
+    "unit/type/list-2",
+    "unit/type/list-3",
 ];
 
 /// The suite, as `make setup` of it left it.
