@@ -95,8 +95,12 @@ impl KeyRule {
     /// The rule for a command named `name`.
     pub(super) fn of(name: &str, flags: Flags, specs: &[KeySpec]) -> Self {
         let name_is = |known: &str| name.eq_ignore_ascii_case(known);
-        if name_is("sort") || name_is("sort_ro") {
+        if name_is("sort") {
             return Self::Sort;
+        }
+        // Its BY and GET name no keys for a route, and it has no STORE.
+        if name_is("sort_ro") {
+            return Self::One(1);
         }
         if name_is("migrate") {
             return Self::Migrate;
