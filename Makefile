@@ -7,7 +7,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 module := $(abspath $(target)/weir.so)
 export SEED SEEDS ROUNDS
 
-.PHONY: help build run test conformance sim bench spec-update record-command setup clean
+.PHONY: help build run test clients conformance sim bench spec-update record-command setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,12 +28,17 @@ test: setup ## everything that must hold, on both flavors of real server
 	@tests/setup/servers.sh suite
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	@tests/setup/clients.sh
 	cargo test --workspace
 	cargo run --quiet -p weir-lab --bin conformance -- --part
 
 conformance: setup build ## Redis's own tests, on a bare server and through the endpoint of one shard and of three
 	@tests/setup/servers.sh suite
 	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin conformance -- $(ARGS)
+
+clients: setup ## redis-py, ioredis, node-redis, hiredis and redis-rs, on a bare server and on the endpoint
+	@tests/setup/clients.sh
+	cargo test --test real_clients -- --nocapture
 
 sim: ## the simulation: SEED=n for one world, SEEDS=n for that many
 	cargo test --release --no-default-features --test sim -- --nocapture
