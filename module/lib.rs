@@ -40,7 +40,7 @@ pub mod shards; // key -> hash slot -> shard
 pub mod topology; // who the primaries and replicas are, and what changed
 
 // Layer 5: the machine.
-pub mod os; // epoll, sockets, eventfd, clock
+pub mod os; // epoll, sockets, TLS, eventfd, clock
 pub mod worker; // threads, listener, mailboxes
 
 // Layer 6: Redis.

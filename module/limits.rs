@@ -277,3 +277,19 @@ const _: () = assert!(RIGHT_REFRESH_AGE.as_millis() < RIGHT_AGE_MAX.as_millis())
 
 /// A connection on which clients log in is closed when none has for so long.
 pub const DOOR_IDLE_MAX: Duration = Duration::from_secs(10);
+
+// ------------------------------------------------------------------------------------ TLS
+
+/// How long a client may take for the TLS handshake. A round trip or two to the other side of the
+/// world on a bad line; beyond it the client is closed, so that one who never finishes doesn't hold
+/// a place among `maxclients` for nothing.
+pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Steps of clients' handshakes that a worker does in a turn. One may sign, which takes up to two
+/// milliseconds with a large RSA key, so a storm of new clients would otherwise hold up those who
+/// are served for seconds. The others wait for the next turn.
+pub const TURN_HANDSHAKES_MAX: usize = 8;
+
+/// Bytes that are encrypted for one connection at a time, if its socket takes them: its share of a
+/// turn. A plain socket's share is what its buffer in the kernel takes.
+pub const TLS_WRITE_BYTES: usize = 256 * 1024;

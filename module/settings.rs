@@ -45,6 +45,11 @@ pub enum Kind {
         max: i64,
         unit: Unit,
     },
+    /// One of these words, in any case.
+    Choice {
+        default: &'static str,
+        words: &'static [&'static str],
+    },
 }
 
 /// When an option may be set.
@@ -128,6 +133,11 @@ const fn number(default: i64, min: i64, max: i64, unit: Unit) -> Kind {
     Kind::Number { default, min, max, unit }
 }
 
+/// An option that is `yes` or `no`.
+const fn yes_or_no(default: &'static str) -> Kind {
+    Kind::Choice { default, words: &["yes", "no"] }
+}
+
 const MB: i64 = 1024 * 1024;
 const GB: i64 = 1024 * MB;
 /// Longer than any outage that a client would sit out.
@@ -194,6 +204,74 @@ options! {
     /// larger closes all who would get it.
     pubsub_output_max: u64, "pubsub-output-max",
         number(32 * MB, 64 * 1024, GB, Unit::Bytes), Live, Open;
+
+    // TLS. Names and defaults are those of stock servers; the shards' side is ours.
+
+    /// The endpoint's TCP port for clients that speak TLS, beside or instead of `port`. 0: no TLS.
+    tls_port: u16, "tls-port", number(0, 0, 65_535, Unit::Count), AtLoad, Open;
+    /// The endpoint's certificate: a file in PEM, followed by those of intermediate authorities if
+    /// there are any.
+    tls_cert_file: String, "tls-cert-file", text(""), Live, Open;
+    /// The private key of `tls-cert-file`: a file in PEM, not encrypted.
+    tls_key_file: String, "tls-key-file", text(""), Live, Open;
+    /// The certificate that Weir shows to shards, if it isn't `tls-cert-file`.
+    tls_client_cert_file: String, "tls-client-cert-file", text(""), Live, Open;
+    /// The private key of `tls-client-cert-file`.
+    tls_client_key_file: String, "tls-client-key-file", text(""), Live, Open;
+    /// The authorities that sign the certificates of clients and of shards: a file in PEM with one
+    /// or more.
+    tls_ca_cert_file: String, "tls-ca-cert-file", text(""), Live, Open;
+    /// Whether a client must show a certificate that `tls-ca-cert-file` vouches for. `optional`: it
+    /// need not show one, but one that it shows must be good.
+    tls_auth_clients: AuthClients, "tls-auth-clients",
+        Kind::Choice { default: "yes", words: AuthClients::WORDS }, Live, Open;
+    /// The versions that clients and shards may speak, separated by spaces: `TLSv1.2`, `TLSv1.3`.
+    /// Empty: both.
+    tls_protocols: String, "tls-protocols", text(""), Live, Open;
+    /// Whether Weir speaks TLS with the shards (not over Unix sockets). Their certificates must be
+    /// signed by `tls-ca-cert-file`.
+    shard_tls: bool, "shard-tls", yes_or_no("no"), AtLoad, Open;
+    /// Whether a shard's certificate must also name the host, or IP address, by which `upstream`
+    /// calls it. `no`: any certificate of the authority will do, as between stock servers; so the
+    /// authority should sign nobody else's.
+    shard_tls_verify_name: bool, "shard-tls-verify-name", yes_or_no("no"), Live, Open;
+}
+
+/// What is asked of a client that speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthClients {
+    /// A certificate, and a good one.
+    Yes,
+    /// Nothing.
+    No,
+    /// If it shows a certificate, a good one.
+    Optional,
+}
+
+impl AuthClients {
+    const WORDS: &'static [&'static str] = &["yes", "no", "optional"];
+}
+
+impl Field for AuthClients {
+    fn of(value: &Value, _: Kind) -> Self {
+        match value {
+            Value::Text(word) if word == "no" => Self::No,
+            Value::Text(word) if word == "optional" => Self::Optional,
+            _ => Self::Yes,
+        }
+    }
+    fn value(&self, _: Kind) -> Value {
+        Value::Text(Self::WORDS[*self as usize].to_owned())
+    }
+}
+
+impl Field for bool {
+    fn of(value: &Value, _: Kind) -> Self {
+        matches!(value, Value::Text(word) if word == "yes")
+    }
+    fn value(&self, _: Kind) -> Value {
+        Value::Text(if *self { "yes" } else { "no" }.to_owned())
+    }
 }
 
 /// How a field's type holds an option's value.
@@ -274,6 +352,7 @@ fn default_value(kind: Kind) -> Value {
     match kind {
         Kind::Text { default } => Value::Text(default.to_owned()),
         Kind::Number { default, .. } => Value::Number(default),
+        Kind::Choice { default, .. } => Value::Text(default.to_owned()),
     }
 }
 
@@ -310,11 +389,26 @@ impl OptionRow {
                     return Err(format!("must be between {min} and {max}"));
                 }
             }
+            (Kind::Choice { words, .. }, Value::Text(text)) => {
+                let word = words.iter().find(|word| word.eq_ignore_ascii_case(text));
+                let word = word.ok_or_else(|| not_one_of(words))?;
+                (self.store)(settings, &Value::Text((*word).to_owned()));
+                return Ok(());
+            }
+            (Kind::Choice { words, .. }, Value::Number(_)) => return Err(not_one_of(words)),
             (Kind::Text { .. }, Value::Number(_)) => return Err("must be a text".to_owned()),
             (Kind::Number { .. }, Value::Text(_)) => return Err("must be a number".to_owned()),
         }
         (self.store)(settings, value);
         Ok(())
+    }
+}
+
+/// Source: redis `config.c`, `boolConfigSet` and `enumConfigSet`.
+fn not_one_of(words: &[&str]) -> String {
+    match words {
+        ["yes", "no"] => "argument must be 'yes' or 'no'".to_owned(),
+        _ => format!("argument(s) must be one of the following: {}", words.join(", ")),
     }
 }
 
@@ -338,16 +432,16 @@ impl Settings {
                  weir.upstream static://10.0.0.1:6379,10.0.0.2:6379"
                 .to_owned());
         }
-        if self.port == 0 && self.unixsocket.is_empty() {
+        if self.port == 0 && self.tls_port == 0 && self.unixsocket.is_empty() {
             return Err(
                 "weir.port is 0 and weir.unixsocket is empty: no client could connect; set \
-                        one of them"
+                        one of them, or weir.tls-port"
                     .to_owned(),
             );
         }
-        if self.port != 0 && self.bind_addresses().next().is_none() {
-            return Err("weir.bind is empty: name at least one address, or set weir.port to 0 to \
-                        serve on the Unix socket only"
+        if (self.port != 0 || self.tls_port != 0) && self.bind_addresses().next().is_none() {
+            return Err("weir.bind is empty: name at least one address, or set weir.port and \
+                        weir.tls-port to 0 to serve on the Unix socket only"
                 .to_owned());
         }
         if self.unixsocket.len() > UNIX_PATH_MAX {
@@ -371,8 +465,79 @@ impl Settings {
                 self.poll_interval.as_millis()
             ));
         }
+        self.check_tls()
+    }
+
+    /// What TLS needs. Whether the files are good is found out when they are read (`os/tls`).
+    fn check_tls(&self) -> Result<(), String> {
+        if self.tls_port != 0 && self.tls_port == self.port {
+            return Err("weir.tls-port and weir.port are the same port: TLS needs one of its own"
+                .to_owned());
+        }
+        if self.tls_port != 0 {
+            if self.tls_cert_file.is_empty() {
+                return Err(
+                    "weir.tls-cert-file is not set: weir.tls-port needs a certificate".to_owned()
+                );
+            }
+            if self.tls_key_file.is_empty() {
+                return Err("weir.tls-key-file is not set: weir.tls-port needs the certificate's \
+                            private key"
+                    .to_owned());
+            }
+            if self.tls_auth_clients != AuthClients::No && self.tls_ca_cert_file.is_empty() {
+                return Err("weir.tls-ca-cert-file is not set: clients' certificates can't be \
+                            verified; set it, or weir.tls-auth-clients to no"
+                    .to_owned());
+            }
+        }
+        if self.shard_tls && self.tls_ca_cert_file.is_empty() {
+            return Err("weir.tls-ca-cert-file is not set: weir.shard-tls needs it to verify the \
+                        shards' certificates"
+                .to_owned());
+        }
+        if self.tls_client_cert_file.is_empty() != self.tls_client_key_file.is_empty() {
+            return Err("weir.tls-client-cert-file and weir.tls-client-key-file go together: set \
+                        both or neither"
+                .to_owned());
+        }
         Ok(())
     }
+
+    /// The certificate that is shown to shards, and its key: the client's own, or else the
+    /// endpoint's, as stock servers do it.
+    pub fn tls_client_pair(&self) -> Option<TlsPair<'_>> {
+        let own = TlsPair {
+            cert: ("weir.tls-client-cert-file", &self.tls_client_cert_file),
+            key: ("weir.tls-client-key-file", &self.tls_client_key_file),
+        };
+        [own, self.tls_server_pair()].into_iter().find(|pair| !pair.cert.1.is_empty())
+    }
+
+    /// The certificate that is shown to clients, and its key.
+    pub fn tls_server_pair(&self) -> TlsPair<'_> {
+        TlsPair {
+            cert: ("weir.tls-cert-file", &self.tls_cert_file),
+            key: ("weir.tls-key-file", &self.tls_key_file),
+        }
+    }
+
+    /// Whether all options about TLS are as in `other`, so that no file need be read anew.
+    pub fn same_tls(&self, other: &Self) -> bool {
+        OPTIONS
+            .iter()
+            .filter(|row| row.name.starts_with("tls-") || row.name.starts_with("shard-tls"))
+            .all(|row| row.get(self) == row.get(other))
+    }
+}
+
+/// A certificate and its private key: each with the option that names the file, and the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsPair<'a> {
+    /// The certificate, with its chain.
+    pub cert: (&'static str, &'a str),
+    /// The private key.
+    pub key: (&'static str, &'a str),
 }
 
 #[cfg(test)]
@@ -451,6 +616,39 @@ mod tests {
     }
 
     #[test]
+    fn a_choice_is_one_of_its_words_in_any_case() {
+        let mut settings = good();
+        let row = OptionRow::find("tls-auth-clients").expect("a row");
+        assert_eq!(row.get(&settings), Value::Text("yes".to_owned()));
+        for (word, choice) in [
+            ("Optional", AuthClients::Optional),
+            ("NO", AuthClients::No),
+            ("yes", AuthClients::Yes),
+        ] {
+            assert_eq!(row.set(&mut settings, &Value::Text(word.to_owned())), Ok(()));
+            assert_eq!(settings.tls_auth_clients, choice);
+            assert_eq!(row.get(&settings), Value::Text(word.to_lowercase()));
+        }
+        let refusal = row.set(&mut settings, &Value::Text("maybe".to_owned())).expect_err("no");
+        assert_eq!(refusal, "argument(s) must be one of the following: yes, no, optional");
+        let row = OptionRow::find("shard-tls").expect("a row");
+        assert_eq!(row.set(&mut settings, &Value::Text("YES".to_owned())), Ok(()));
+        assert!(settings.shard_tls);
+        let refusal = row.set(&mut settings, &Value::Number(1)).expect_err("no");
+        assert_eq!(refusal, "argument must be 'yes' or 'no'");
+    }
+
+    #[test]
+    fn changes_of_tls_are_told_from_others() {
+        let other = Settings { timeout: Duration::from_secs(1), ..good() };
+        assert!(good().same_tls(&other));
+        let renewed = Settings { tls_key_file: "new".to_owned(), ..good() };
+        assert!(!good().same_tls(&renewed));
+        let renewed = Settings { shard_tls_verify_name: true, ..good() };
+        assert!(!good().same_tls(&renewed));
+    }
+
+    #[test]
     fn a_secret_is_not_shown() {
         let settings = Settings { shard_password: "sesam".to_owned(), ..good() };
         let text = format!("{settings:?}");
@@ -461,13 +659,21 @@ mod tests {
     #[test]
     fn each_broken_combination_is_named() {
         type BreakIt = fn(&mut Settings);
-        let cases: [(&str, BreakIt); 6] = [
+        let cases: [(&str, BreakIt); 12] = [
             ("weir.upstream", |s| s.upstream = " ".to_owned()),
             ("weir.port", |s| s.port = 0),
             ("weir.bind", |s| s.bind = "  ".to_owned()),
             ("weir.unixsocket", |s| s.unixsocket = "x".repeat(108)),
             ("weir.shard-user", |s| s.shard_user = "weir".to_owned()),
             ("weir.shard-timeout", |s| s.poll_interval = s.shard_timeout),
+            ("weir.tls-port", |s| s.tls_port = s.port),
+            ("weir.tls-cert-file", |s| s.tls_port = 1),
+            ("weir.tls-key-file", |s| (s.tls_port, s.tls_cert_file) = (1, "c".to_owned())),
+            ("weir.tls-ca-cert-file", |s| {
+                (s.tls_port, s.tls_cert_file, s.tls_key_file) = (1, "c".to_owned(), "k".to_owned());
+            }),
+            ("weir.tls-ca-cert-file", |s| s.shard_tls = true),
+            ("weir.tls-client-cert-file", |s| s.tls_client_key_file = "k".to_owned()),
         ];
         assert_eq!(good().check(), Ok(()));
         for (option, break_it) in cases {

@@ -121,6 +121,8 @@ stats! {
     connected_clients: Gauge;
     /// Client connections that were closed because there were `maxclients` of them.
     rejected_connections: Counter;
+    /// Client connections that were closed because their TLS handshake failed or took too long.
+    tls_refused: Counter;
     /// Clients that wait for the answer of a WAIT or WAITAOF.
     blocked_clients: Gauge;
     /// Clients that were closed because they had sent nothing for `timeout`.

@@ -54,6 +54,7 @@ fn setting(out: &mut String, row: &OptionRow) {
     let (default, range) = match row.kind {
         Kind::Text { default: "" } => (String::new(), String::new()),
         Kind::Text { default } => (format!("`{default}`"), String::new()),
+        Kind::Choice { default, words } => (default.to_owned(), words.join(", ")),
         Kind::Number { default, min, max, unit } => {
             (amount(default, unit), format!("{} .. {}", amount(min, unit), amount(max, unit)))
         }

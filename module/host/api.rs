@@ -175,6 +175,11 @@ impl Ctx<'_> {
         unsafe { server!(RedisModule_WrongArity)(self.raw) }
     }
 
+    pub(super) fn reply_ok(self) -> c_int {
+        // SAFETY: the context is the running callback's; the server copies the text.
+        unsafe { server!(RedisModule_ReplyWithSimpleString)(self.raw, c"OK".as_ptr()) }
+    }
+
     pub(super) fn reply_number(self, number: u64) -> c_int {
         let number = c_longlong::try_from(number).unwrap_or(c_longlong::MAX);
         // SAFETY: the context is the running callback's.

@@ -1,7 +1,11 @@
-//! The host's own commands: `WEIR.SHARDS` and `WEIR.CLIENTS`.
+//! The host's own commands: `WEIR.SHARDS`, `WEIR.CLIENTS` and `WEIR.RELOAD`.
 //!
-//! What they tell is known to the workers only, so the client is blocked while all workers are
-//! asked (`asks.rs`). Nothing is done on the server's main thread but writing the finished reply.
+//! What the first two tell is known to the workers only, so the client is blocked while all workers
+//! are asked (`asks.rs`). Nothing is done on the server's main thread but writing the finished
+//! reply.
+//!
+//! `WEIR.RELOAD` is there because a module's `CONFIG SET` to the value that is there already never
+//! reaches the module, and files are renewed under the names that they had.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -10,7 +14,7 @@ use redis_module::raw::{RedisModuleBlockedClient, RedisModuleCtx, RedisModuleStr
 
 use super::api::{BlockCallbacks, BlockedClient, CommandRow, Ctx, OK, Refused};
 use super::guard::guard;
-use super::state;
+use super::{config, state};
 use crate::engine::{Answer, Asker, ClientFilter, Mail, Question, ReplicaView, ShardView};
 use crate::ids::WorkerId;
 
@@ -18,7 +22,7 @@ use crate::ids::WorkerId;
 /// microseconds, a busy one after its turn.
 const ANSWER_MS_MAX: u32 = 2_000;
 
-static COMMANDS: [CommandRow; 2] = [
+static COMMANDS: [CommandRow; 3] = [
     CommandRow {
         name: c"weir.shards",
         run: Some(shards),
@@ -35,6 +39,15 @@ static COMMANDS: [CommandRow; 2] = [
         acl_categories: c"admin slow dangerous",
         summary: c"Lists the clients of the endpoint, one line each, as CLIENT LIST does.",
         complexity: c"O(N) with N the number of clients.",
+        arity: 1,
+    },
+    CommandRow {
+        name: c"weir.reload",
+        run: Some(reload),
+        flags: c"admin allow-loading allow-stale deny-script",
+        acl_categories: c"admin slow dangerous",
+        summary: c"Reads the files of the weir.tls-* settings anew; new connections use them.",
+        complexity: c"O(1)",
         arity: 1,
     },
 ];
@@ -71,6 +84,25 @@ unsafe extern "C" fn clients(
     let all = Question::Clients(ClientFilter::default());
     // SAFETY: the server's own pointer, good for the time of the call.
     ask(unsafe { Ctx::new(ctx) }, "WEIR.CLIENTS", argc, all)
+}
+
+unsafe extern "C" fn reload(
+    ctx: *mut RedisModuleCtx,
+    _: *mut *mut RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the server's own pointer, good for the time of the call.
+    let ctx = unsafe { Ctx::new(ctx) };
+    let body = || {
+        if argc != 1 {
+            return ctx.reply_wrong_arity();
+        }
+        match config::reload() {
+            Ok(()) => ctx.reply_ok(),
+            Err(why) => ctx.reply_error(&format!("ERR {why}")),
+        }
+    };
+    guard("WEIR.RELOAD", body, || ctx.reply_error("ERR a bug of the module weir: see the log"))
 }
 
 /// Blocks the client and asks all workers.

@@ -19,8 +19,11 @@ use redis_module::raw;
 
 use super::api::{self, ConfigCallbacks, Ctx, ERR, OK, ServerString};
 use super::guard::guard;
-use super::{descriptors, state};
+use super::{descriptors, log, state};
+use crate::engine::Level;
+use crate::os::tls::Tls;
 use crate::settings::{Change, Kind, OPTIONS, OptionRow, Secrecy, Settings, Unit, Value};
+use crate::worker::Fleet;
 
 /// What the server calls our options, before the dot.
 const PREFIX: &str = "weir.";
@@ -52,7 +55,7 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), &'static str> {
     for row in OPTIONS {
         let name = api::c_string(row.name);
         let registered = match row.kind {
-            Kind::Text { default } => {
+            Kind::Text { default } | Kind::Choice { default, .. } => {
                 ctx.register_text(&name, &api::c_string(default), flags(row), &CALLBACKS)
             }
             Kind::Number { default, min, max, .. } => {
@@ -173,10 +176,32 @@ fn apply_pending() -> Result<(), String> {
             descriptors::fit(running.fd_base, pending, running.shards)?;
             running.clients_room = pending.maxclients;
         }
+        // Last of all that may fail, because it takes effect at once.
+        if !pending.same_tls(applied) {
+            renew_tls(pending, &running.fleet)?;
+        }
         applied.clone_from(pending);
         running.fleet.broadcast(&Arc::new(effective(pending, running.clients_room)));
         Ok(())
     })
+}
+
+/// Has the workers use the files of the settings as they are now.
+///
+/// # Errors
+/// The first that can't be used; all stays as it was.
+pub(super) fn reload() -> Result<(), String> {
+    state::with(|state| {
+        let running = state.running.as_ref().ok_or("the endpoint is not running")?;
+        renew_tls(&state.config.applied, &running.fleet)
+    })
+}
+
+fn renew_tls(settings: &Settings, fleet: &Fleet) -> Result<(), String> {
+    let tls = Tls::load(settings).map_err(|bad| bad.to_string())?;
+    fleet.renew_tls(&Arc::new(tls));
+    log::line(Level::Notice, "TLS: new connections use the certificates as they are now");
+    Ok(())
 }
 
 /// What the workers get: no more clients than there are descriptors for. A user still sees the

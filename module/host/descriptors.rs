@@ -102,7 +102,8 @@ pub(super) fn fit(base: u64, settings: &Settings, shards: usize) -> Result<(), S
 /// Descriptors that are needed whoever comes: listeners, and what each worker has of its own and
 /// for each shard.
 fn overhead(settings: &Settings, shards: usize) -> u64 {
-    let listeners = settings.bind_addresses().count() + 1;
+    // Each address may have two ports, with and without TLS; and the Unix socket.
+    let listeners = 2 * settings.bind_addresses().count() + 1;
     let per_worker = DESCRIPTORS_PER_WORKER + DESCRIPTORS_PER_SHARD * shards;
     (listeners + usize::from(settings.threads) * per_worker) as u64
 }

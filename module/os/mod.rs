@@ -1,7 +1,9 @@
-//! The machine, as the workers need it: time, epoll, sockets, wake-ups, threads, descriptors.
+//! The machine, as the workers need it: time, epoll, sockets, TLS, wake-ups, threads, descriptors.
 //!
 //! ```text
 //!              worker/
+//!   Wire: plain or TLS
+//!     |
 //!   Stream, Listener   Epoll   Bell   now()   spawn()
 //!        \________________|_____/
 //!                  Fd                  <- every descriptor of ours is one of these
@@ -21,6 +23,8 @@ pub mod eventfd;
 pub mod fds;
 pub mod socket;
 pub mod thread;
+pub mod tls;
+pub mod wire;
 
 /// Turns the `-1` of a system call into the error that the kernel left in `errno`.
 pub(crate) fn checked(returned: libc::c_int) -> std::io::Result<libc::c_int> {

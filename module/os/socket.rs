@@ -3,7 +3,7 @@
 //! A stream is shut down before it is closed. Closing alone says goodbye to the peer only when the
 //! last copy of the descriptor goes, and a forked child may hold one (`fds.rs`).
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -80,6 +80,15 @@ pub fn is_out_of_resources(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes that were taken.
+    pub bytes: usize,
+    /// No more will be taken before the socket gets writable.
+    pub full: bool,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Stream {
@@ -128,16 +137,22 @@ impl Stream {
         if pieces[1].is_empty() {
             return self.send(pieces[0]);
         }
-        let mut vectors = pieces.map(|piece| libc::iovec {
-            iov_base: piece.as_ptr().cast_mut().cast(),
-            iov_len: piece.len(),
-        });
+        self.write_pieces(&pieces.map(IoSlice::new))
+    }
+
+    /// Writes the pieces, one after the other, and says how many bytes of them the kernel took.
+    /// More than it takes at once (`IOV_MAX`, 1024) are not offered.
+    ///
+    /// # Errors
+    /// As [`Stream::write`].
+    pub fn write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         // SAFETY: a msghdr is plain integers and pointers, for which zero is a value.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = vectors.as_mut_ptr();
-        message.msg_iovlen = vectors.len();
+        // An IoSlice is an iovec, as the standard library guarantees; the call only reads it.
+        message.msg_iov = pieces.as_ptr().cast_mut().cast();
+        message.msg_iovlen = pieces.len().min(libc::UIO_MAXIOV as usize);
         retried(|| {
-            // SAFETY: the message points to two live slices, which the call only reads.
+            // SAFETY: the message points to live slices, which the call only reads.
             checked_size(unsafe {
                 libc::sendmsg(self.fd.raw(), &raw const message, libc::MSG_NOSIGNAL)
             })

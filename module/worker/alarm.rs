@@ -16,6 +16,8 @@ pub(super) enum Alarm {
     GiveUpConnecting(LinkId),
     /// A client that is to be closed has not taken what it is owed.
     CloseUnflushed(SessionId),
+    /// A client has not finished its TLS handshake in time.
+    GiveUpArriving(SessionId),
     /// The listeners have rested.
     AcceptAgain,
 }

@@ -1,8 +1,9 @@
 //! The connections of one worker: clients' and shards', and what epoll is told of each.
 
+use crate::engine::Peer;
 use crate::ids::{LinkId, Mirror, SessionId, Slab, SlabId};
 use crate::os::epoll::Interest;
-use crate::os::socket::Stream;
+use crate::os::wire::Wire;
 
 use super::listener::Ticket;
 
@@ -73,12 +74,18 @@ pub(super) enum Reading {
 /// One open connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: Stream,
+    pub(super) wire: Wire,
+    /// A client whose TLS handshake is not done: the machine doesn't know of it yet.
+    pub(super) arriving: Option<Peer>,
+    /// Nothing was read from it yet.
+    pub(super) fresh: bool,
     pub(super) reading: Reading,
     /// The kernel took less than it was offered; a write makes sense again when it says so.
     pub(super) full: bool,
     /// It is in the list of those to be written to.
     pub(super) dirty: bool,
+    /// It is in the list of those that have bytes of which the kernel knows nothing.
+    pub(super) eager: bool,
     /// The turn in which it was last written to.
     pub(super) wrote_in: u64,
     /// It closes when what it is owed has been written.
@@ -92,12 +99,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, ticket: Option<Ticket>) -> Self {
+    pub(super) fn new(wire: Wire, ticket: Option<Ticket>) -> Self {
         Self {
-            stream,
+            // What a link's handshake left to be sent.
+            full: wire.holds(),
+            wire,
+            arriving: None,
+            fresh: true,
             reading: Reading::On,
-            full: false,
             dirty: false,
+            eager: false,
             wrote_in: 0,
             closing: false,
             deaf: None,

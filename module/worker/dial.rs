@@ -4,11 +4,11 @@
 //!   Connect --name--> Resolving --addresses--> Connecting to the first --refused--> ... the next
 //!          \--number------------------------/        |                                  |
 //!                                                    v                                  v
-//!                                               LinkOpened                          LinkFailed
+//!                             LinkOpened <--done-- Shaking hands, if TLS --failed--> LinkFailed
 //! ```
 //!
-//! One timeout covers the name and all addresses. A failure has a reason that a person can act on,
-//! and is told in the next turn.
+//! One timeout covers the name, all addresses and the TLS handshake. A failure has a reason that a
+//! person can act on, and is told in the next turn.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +21,8 @@ use crate::ids::{LinkId, Time};
 use crate::os::address::RawAddress;
 use crate::os::epoll::Interest;
 use crate::os::socket::Stream;
+use crate::os::tls::PeerName;
+use crate::os::wire::Wire;
 use crate::shards::Address;
 
 use super::alarm::Alarm;
@@ -33,6 +35,8 @@ use super::turn::Worker;
 #[derive(Debug)]
 pub(super) struct Attempt {
     stage: Stage,
+    /// Whom TLS is to be spoken with, if it is.
+    name: Option<PeerName>,
     /// The addresses that have not been tried.
     rest: IntoIter<RawAddress>,
     /// Why the one before failed.
@@ -43,6 +47,18 @@ pub(super) struct Attempt {
 enum Stage {
     Resolving,
     Connecting(Stream),
+    /// The TLS handshake.
+    Shaking(Wire),
+}
+
+impl Stage {
+    fn stream(&self) -> Option<&Stream> {
+        match self {
+            Self::Resolving => None,
+            Self::Connecting(stream) => Some(stream),
+            Self::Shaking(wire) => Some(wire.stream()),
+        }
+    }
 }
 
 impl<M: Machine> Worker<M> {
@@ -54,22 +70,31 @@ impl<M: Machine> Worker<M> {
         now: Time,
     ) {
         self.alarms.set(now + timeout, Alarm::GiveUpConnecting(link));
-        let known = match address {
+        match address {
+            // Nobody listens in on a Unix socket, and no certificate could name it.
             Address::Unix(path) => match RawAddress::unix(Path::new(path)) {
-                Ok(address) => vec![address],
-                Err(error) => return self.failures.push((link, error.to_string())),
+                Ok(address) => self.try_next(link, None, vec![address].into_iter(), None),
+                Err(error) => self.failures.push((link, error.to_string())),
             },
-            Address::Tcp { host, port } => match host.parse::<IpAddr>() {
-                Ok(ip) => vec![SocketAddr::new(ip, *port).into()],
-                Err(_) => return self.look_up(link, host.clone(), *port),
-            },
-        };
-        self.try_next(link, known.into_iter(), None);
+            Address::Tcp { host, port } => {
+                let name = match self.tls.dials().then(|| PeerName::new(host)).transpose() {
+                    Ok(name) => name,
+                    Err(error) => return self.failures.push((link, error.to_string())),
+                };
+                match host.parse::<IpAddr>() {
+                    Ok(ip) => {
+                        let address = SocketAddr::new(ip, *port).into();
+                        self.try_next(link, name, vec![address].into_iter(), None);
+                    }
+                    Err(_) => self.look_up(link, name, host.clone(), *port),
+                }
+            }
+        }
     }
 
-    fn look_up(&mut self, link: LinkId, host: String, port: u16) {
-        let attempt =
-            Attempt { stage: Stage::Resolving, rest: Vec::new().into_iter(), error: None };
+    fn look_up(&mut self, link: LinkId, name: Option<PeerName>, host: String, port: u16) {
+        let rest = Vec::new().into_iter();
+        let attempt = Attempt { stage: Stage::Resolving, name, rest, error: None };
         self.attempts.insert(link, attempt);
         if self.lookups.send(Lookup { worker: self.id, link, host, port }).is_err() {
             self.attempt_failed(link, "its name can't be looked up: that thread has ended");
@@ -78,13 +103,13 @@ impl<M: Machine> Worker<M> {
 
     pub(super) fn resolved(&mut self, link: LinkId, resolved: Resolved) {
         // The engine may have let go of the link, or given up on it, in the meantime.
-        if self.attempts.remove(link).is_none() {
+        let Some(attempt) = self.attempts.remove(link) else {
             return;
-        }
+        };
         match resolved {
             Ok(found) => {
                 let addresses: Vec<RawAddress> = found.into_iter().map(Into::into).collect();
-                self.try_next(link, addresses.into_iter(), None);
+                self.try_next(link, attempt.name, addresses.into_iter(), None);
             }
             Err(reason) => self.failures.push((link, reason)),
         }
@@ -93,6 +118,7 @@ impl<M: Machine> Worker<M> {
     fn try_next(
         &mut self,
         link: LinkId,
+        name: Option<PeerName>,
         mut rest: IntoIter<RawAddress>,
         mut error: Option<io::Error>,
     ) {
@@ -105,7 +131,7 @@ impl<M: Machine> Worker<M> {
             match started {
                 Ok(stream) => {
                     let stage = Stage::Connecting(stream);
-                    self.attempts.insert(link, Attempt { stage, rest, error });
+                    self.attempts.insert(link, Attempt { stage, name, rest, error });
                     return;
                 }
                 Err(why) => error = Some(why),
@@ -115,28 +141,63 @@ impl<M: Machine> Worker<M> {
         self.failures.push((link, reason));
     }
 
-    /// The socket of an attempt has something to say: it stands, or it failed.
+    /// The socket of an attempt has something to say: it stands, it failed, or the handshake goes
+    /// on.
     pub(super) fn attempt_ready(&mut self, link: LinkId, now: Time) {
-        let Some(attempt) = self.attempts.remove(link) else {
+        let Some(Attempt { stage, name, rest, error }) = self.attempts.remove(link) else {
             return;
         };
-        let Stage::Connecting(stream) = attempt.stage else {
-            return;
+        // Whatever becomes of it, it is watched for something else from now on, or closed.
+        if let Some(stream) = stage.stream() {
+            self.epoll.remove(stream.fd());
+        }
+        let shaken = self.wire_of(stage, name.as_ref()).and_then(|mut wire| {
+            if wire.shake()? {
+                return Ok((wire, true));
+            }
+            let token = Watched::Connection(Who::Link(link)).token();
+            let more = if wire.holds() { Interest::WRITE } else { Interest::NONE };
+            self.epoll.add(wire.fd(), Interest::READ.and(more), token)?;
+            Ok((wire, false))
+        });
+        match shaken {
+            Ok((wire, true)) => self.opened(link, wire, now),
+            Ok((wire, false)) => {
+                let stage = Stage::Shaking(wire);
+                self.attempts.insert(link, Attempt { stage, name, rest, error });
+            }
+            Err(why) => self.try_next(link, name, rest, Some(why)),
+        }
+    }
+
+    /// What the bytes of an attempt go over, if it stands.
+    fn wire_of(&self, stage: Stage, name: Option<&PeerName>) -> io::Result<Wire> {
+        let stream = match stage {
+            Stage::Resolving => return Err(io::ErrorKind::NotConnected.into()),
+            Stage::Shaking(wire) => return Ok(wire),
+            Stage::Connecting(stream) => stream,
         };
-        let error = stream.error().or_else(|| self_connected(&stream));
-        self.epoll.remove(stream.fd());
-        if let Some(error) = error {
-            drop(stream);
-            return self.try_next(link, attempt.rest, Some(error));
+        if let Some(error) = stream.error().or_else(|| self_connected(&stream)) {
+            return Err(error);
         }
         // These fail for Unix sockets, which need neither, and for connections that are gone
         // already.
         let _ = stream.set_nodelay();
         let _ = stream.set_keepalive(self.settings.tcp_keepalive);
+        match name {
+            None => Ok(Wire::Plain(stream)),
+            Some(name) => Ok(Wire::secure(stream, self.tls.dial(name.clone())?)),
+        }
+    }
+
+    fn opened(&mut self, link: LinkId, wire: Wire, now: Time) {
         let who = Who::Link(link);
-        self.connections.links.insert(link, Connection::new(stream, None));
+        self.connections.links.insert(link, Connection::new(wire, None));
         match self.watch(who) {
-            Ok(()) => self.machine.handle(Event::LinkOpened { link }, now),
+            Ok(()) => {
+                self.machine.handle(Event::LinkOpened { link }, now);
+                self.look_after(who);
+            }
             Err(error) => {
                 self.connections.remove(who);
                 self.failures.push((link, error.to_string()));
@@ -148,6 +209,9 @@ impl<M: Machine> Worker<M> {
         let reason = match self.attempts.get(link).map(|attempt| (&attempt.stage, &attempt.error)) {
             None => return,
             Some((Stage::Resolving, _)) => "the lookup of its name took too long".to_owned(),
+            Some((Stage::Shaking(_), _)) => {
+                "it did not finish the TLS handshake in time: does it speak TLS there?".to_owned()
+            }
             Some((Stage::Connecting(_), None)) => "it did not answer in time".to_owned(),
             Some((Stage::Connecting(_), Some(earlier))) => {
                 format!("it did not answer in time, and at another address: {earlier}")
@@ -162,7 +226,9 @@ impl<M: Machine> Worker<M> {
     }
 
     pub(super) fn forget_attempt(&mut self, link: LinkId) {
-        if let Some(Attempt { stage: Stage::Connecting(stream), .. }) = self.attempts.remove(link) {
+        if let Some(attempt) = self.attempts.remove(link)
+            && let Some(stream) = attempt.stage.stream()
+        {
             self.epoll.remove(stream.fd());
         }
     }

@@ -17,6 +17,7 @@ use crate::limits;
 use crate::os::epoll::Epoll;
 use crate::os::eventfd::Bell;
 use crate::os::fds::{FdSpace, NoRoom};
+use crate::os::tls::Tls;
 use crate::os::{clock, thread};
 use crate::settings::Settings;
 use crate::shards::ShardMap;
@@ -155,7 +156,8 @@ impl Fleet {
     /// See [`StartError`]. Nothing is left behind.
     pub fn start(setup: FleetSetup) -> Result<Self, StartError> {
         let FleetSetup { settings, table, map, stats, log, to_host, fd_base } = setup;
-        let port = settings.port;
+        // The one that INFO tells. Source: redis `server.c`, `genRedisInfoString`.
+        let port = if settings.port != 0 { settings.port } else { settings.tls_port };
         let ground = Ground {
             settings,
             stats: stats.clone(),
@@ -198,6 +200,7 @@ impl Fleet {
     {
         let space = FdSpace::new(ground.fd_base)
             .map_err(|error| StartError::System { what: "room for descriptors", error })?;
+        let tls = Tls::load(&ground.settings).map_err(StartError::Tls)?;
         let doors = bind_all(space, &ground.settings)?;
         let listening = doors.iter().map(Door::name).collect();
         let workers = usize::from(ground.settings.threads.max(1));
@@ -218,7 +221,8 @@ impl Fleet {
         let (tell_end, ends) = unbounded();
         let mut fleet = Self { shared, crew: Vec::new(), ends, listening };
         // If a thread can't be started, dropping the fleet stops those that were.
-        fleet.man(&ground, Reception { doors, clients_max }, tell_end, Arc::new(make))?;
+        let reception = Reception { doors, clients_max };
+        fleet.man(&ground, reception, &Arc::new(tls), tell_end, Arc::new(make))?;
         Ok(fleet)
     }
 
@@ -226,6 +230,7 @@ impl Fleet {
         &mut self,
         ground: &Ground,
         reception: Reception,
+        tls: &Arc<Tls>,
         tell_end: Sender<usize>,
         make: Arc<F>,
     ) -> Result<(), StartError>
@@ -246,6 +251,7 @@ impl Fleet {
                 shared: Arc::clone(&self.shared),
                 epoll,
                 reception: reception.take().unwrap_or_default(),
+                tls: Arc::clone(tls),
                 lookups: lookups.clone(),
             };
             let make = Arc::clone(&make);
@@ -291,8 +297,17 @@ impl Fleet {
 
     /// Sends new settings to all workers.
     pub fn broadcast(&self, settings: &Arc<Settings>) {
+        self.send_all(|| Letter::Settings(Arc::clone(settings)));
+    }
+
+    /// Has all workers make TLS connections with `tls` from now on.
+    pub fn renew_tls(&self, tls: &Arc<Tls>) {
+        self.send_all(|| Letter::Tls(Arc::clone(tls)));
+    }
+
+    fn send_all(&self, letter: impl Fn() -> Letter) {
         for mailbox in &self.shared.mailboxes {
-            mailbox.put(Letter::Settings(Arc::clone(settings)));
+            mailbox.put(letter());
             mailbox.wake();
         }
     }
@@ -322,10 +337,7 @@ impl Fleet {
     }
 
     fn end(&mut self) -> Result<(), Stuck> {
-        for mailbox in &self.shared.mailboxes {
-            mailbox.put(Letter::Stop);
-            mailbox.wake();
-        }
+        self.send_all(|| Letter::Stop);
         self.await_ends(clock::now() + limits::STOP_MAX);
         let (ended, stuck): (Vec<_>, Vec<_>) = self.crew.drain(..).partition(|crew| crew.ended);
         for crew in ended {

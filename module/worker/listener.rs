@@ -20,6 +20,7 @@ use crate::limits;
 use crate::os::address::RawAddress;
 use crate::os::fds::{FdSpace, NoRoom};
 use crate::os::socket::{Listener, Stream};
+use crate::os::tls::BadTls;
 use crate::settings::Settings;
 
 /// Why a fleet could not start. Each text is a whole line for an operator.
@@ -34,6 +35,8 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// A file or option about TLS can't be used.
+    Tls(BadTls),
     /// Even one client would be one too many.
     Descriptors(NoRoom),
     /// The system has no more threads, memory or descriptors.
@@ -50,12 +53,13 @@ impl fmt::Display for StartError {
         match self {
             Self::NoListener => write!(
                 f,
-                "there is nothing to listen on: set weir.port or weir.unixsocket, and weir.bind to \
-                 an address of this machine"
+                "there is nothing to listen on: set weir.port, weir.tls-port or weir.unixsocket, \
+                 and weir.bind to an address of this machine"
             ),
             Self::Listen { address, error } => {
                 write!(f, "can't listen on {address}: {error}")
             }
+            Self::Tls(bad) => bad.fmt(f),
             Self::Descriptors(room) => room.fmt(f),
             Self::System { what, error } => write!(f, "can't make {what}: {error}"),
         }
@@ -71,6 +75,8 @@ pub(super) struct Door {
     /// Its path, if it is a Unix socket: the address of all its clients, who have none of their
     /// own.
     pub(super) unix: Option<UnixPath>,
+    /// Clients who come in here speak TLS.
+    pub(super) secure: bool,
 }
 
 /// A Unix socket's path, which goes when the listener goes, unless somebody else's socket has taken
@@ -107,9 +113,9 @@ impl Drop for UnixPath {
 /// The first that fails; what was bound before is closed.
 pub(super) fn bind_all(space: FdSpace, settings: &Settings) -> Result<Vec<Door>, StartError> {
     let mut doors = Vec::new();
-    if settings.port != 0 {
-        for word in settings.bind_addresses() {
-            bind_word(space, word, settings.port, &mut doors)?;
+    for (port, secure) in [(settings.port, false), (settings.tls_port, true)] {
+        for word in settings.bind_addresses().filter(|_| port != 0) {
+            bind_word(space, word, port, secure, &mut doors)?;
         }
     }
     if !settings.unixsocket.is_empty() {
@@ -125,6 +131,7 @@ fn bind_word(
     space: FdSpace,
     word: &str,
     port: u16,
+    secure: bool,
     doors: &mut Vec<Door>,
 ) -> Result<(), StartError> {
     let (host, optional) = match word.strip_prefix('-') {
@@ -142,7 +149,7 @@ fn bind_word(
     };
     for address in addresses {
         match Listener::bind(space, &address.into(), limits::LISTEN_BACKLOG) {
-            Ok(listener) => doors.push(Door { listener, unix: None }),
+            Ok(listener) => doors.push(Door { listener, unix: None, secure }),
             Err(error) if optional && is_not_here(&error) => {}
             Err(error) => return Err(failed(address.to_string(), error)),
         }
@@ -162,7 +169,7 @@ fn bind_unix(space: FdSpace, path: &Path) -> io::Result<Door> {
     let address = RawAddress::unix(path)?;
     remove_stale(space, path, &address)?;
     let listener = Listener::bind(space, &address, limits::LISTEN_BACKLOG)?;
-    Ok(Door { listener, unix: Some(UnixPath::new(path)?) })
+    Ok(Door { listener, unix: Some(UnixPath::new(path)?), secure: false })
 }
 
 /// A server that was killed leaves its socket behind. It is removed, but only if it is one, and
@@ -223,6 +230,8 @@ pub(super) struct Newcomer {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
     pub(super) ticket: Ticket,
+    /// It speaks TLS.
+    pub(super) secure: bool,
 }
 
 impl Door {
@@ -248,7 +257,8 @@ impl Door {
             Some(unix) => unix.path.display().to_string(),
             None => {
                 let address = self.listener.address().ok().and_then(|address| address.internet());
-                address.map_or_else(|| "?".to_owned(), |address| address.to_string())
+                let name = address.map_or_else(|| "?".to_owned(), |address| address.to_string());
+                if self.secure { name + " (TLS)" } else { name }
             }
         }
     }
@@ -291,6 +301,18 @@ mod tests {
         assert_eq!(names, [format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}")]);
         let error = bind_all(space(), &settings("192.0.2.1", port, "")).unwrap_err().to_string();
         assert!(error.contains(&format!("192.0.2.1:{port}")), "{error}");
+    }
+
+    #[test]
+    fn tls_has_a_port_of_its_own() {
+        let (plain, secure) = (free_port(), free_port());
+        let both = Settings { tls_port: secure, ..settings("127.0.0.1", plain, "") };
+        let doors = bind_all(space(), &both).unwrap();
+        let names: Vec<_> = doors.iter().map(Door::name).collect();
+        assert_eq!(names, [format!("127.0.0.1:{plain}"), format!("127.0.0.1:{secure} (TLS)")]);
+        drop(doors);
+        let only = Settings { port: 0, ..both };
+        assert!(bind_all(space(), &only).unwrap().iter().all(|door| door.secure));
     }
 
     #[test]

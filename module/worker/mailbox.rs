@@ -21,6 +21,7 @@ use crossbeam::queue::SegQueue;
 use crate::engine::Mail;
 use crate::ids::LinkId;
 use crate::os::eventfd::Bell;
+use crate::os::tls::Tls;
 use crate::settings::Settings;
 
 use super::listener::Newcomer;
@@ -35,6 +36,8 @@ pub(super) enum Letter {
     Mail(Mail),
     /// For the engine and the worker.
     Settings(Arc<Settings>),
+    /// For the worker: what TLS connections are made with from now on.
+    Tls(Arc<Tls>),
     /// The answer of the names thread to a link's question.
     Resolved(LinkId, Resolved),
     /// End the thread.

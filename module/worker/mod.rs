@@ -31,6 +31,7 @@
 //! descriptors rests, a panic ends the process on purpose (`guard.rs`).
 
 mod alarm;
+mod arrival;
 mod connection;
 mod dial;
 mod fleet;

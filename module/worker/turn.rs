@@ -23,7 +23,9 @@ use crate::ids::{LinkId, Mirror, SessionId, Time, WorkerId};
 use crate::limits;
 use crate::os::clock;
 use crate::os::epoll::{Epoll, Events, Interest, Readiness};
-use crate::os::socket::is_out_of_resources;
+use crate::os::socket::{Written, is_out_of_resources};
+use crate::os::tls::Tls;
+use crate::os::wire::{Wire, begins_with_tls};
 use crate::settings::Settings;
 use crate::stats::WorkerStats;
 use crate::text;
@@ -42,6 +44,7 @@ pub(super) struct Station {
     pub(super) shared: Arc<Shared>,
     pub(super) epoll: Epoll,
     pub(super) reception: Reception,
+    pub(super) tls: Arc<Tls>,
     pub(super) lookups: Sender<Lookup>,
 }
 
@@ -52,6 +55,8 @@ pub(super) struct Worker<M> {
     pub(super) shared: Arc<Shared>,
     pub(super) epoll: Epoll,
     pub(super) settings: Arc<Settings>,
+    /// What new TLS connections are made with.
+    pub(super) tls: Arc<Tls>,
     pub(super) lookups: Sender<Lookup>,
     pub(super) alarms: Alarms,
     /// Links whose connection isn't made yet.
@@ -63,6 +68,10 @@ pub(super) struct Worker<M> {
     reception: Reception,
     /// Who gets the next client.
     next_host: u16,
+    /// Steps of TLS handshakes that were done in this turn.
+    pub(super) handshakes: usize,
+    /// Connections that have something to be read of which the kernel knows nothing, each once.
+    eager: Vec<Who>,
     /// Connections that have something to be written, each once.
     dirty: Vec<Who>,
     /// Those of them that have been written to in this turn, and are for the next.
@@ -75,13 +84,14 @@ pub(super) struct Worker<M> {
 
 impl<M: Machine> Worker<M> {
     pub(super) fn new(place: Place, station: Station, machine: M) -> Self {
-        let Station { shared, epoll, reception, lookups } = station;
+        let Station { shared, epoll, reception, tls, lookups } = station;
         Self {
             id: place.worker,
             machine,
             shared,
             epoll,
             settings: place.settings,
+            tls,
             lookups,
             alarms: Alarms::default(),
             attempts: Mirror::default(),
@@ -89,6 +99,8 @@ impl<M: Machine> Worker<M> {
             connections: Connections::default(),
             reception,
             next_host: 0,
+            handshakes: 0,
+            eager: Vec::new(),
             dirty: Vec::new(),
             later: Vec::new(),
             bells: Vec::new(),
@@ -125,7 +137,7 @@ impl<M: Machine> Worker<M> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.dirty.is_empty() || !self.failures.is_empty() {
+        if !self.dirty.is_empty() || !self.eager.is_empty() || !self.failures.is_empty() {
             return Some(Duration::ZERO);
         }
         let first =
@@ -135,11 +147,15 @@ impl<M: Machine> Worker<M> {
 
     fn take_turn(&mut self, events: &Events, now: Time) {
         self.turn += 1;
+        self.handshakes = 0;
         self.stats().turns.add(1);
         for (link, reason) in std::mem::take(&mut self.failures) {
             self.machine.handle(Event::LinkFailed { link, reason }, now);
         }
         self.open_mail(now);
+        for who in std::mem::take(&mut self.eager) {
+            self.read_eager(who, now);
+        }
         let mut index = 0;
         while let Some((token, ready)) = events.get(index) {
             index += 1;
@@ -171,6 +187,7 @@ impl<M: Machine> Worker<M> {
                 Letter::Newcomer(newcomer) => self.admit(newcomer, now),
                 Letter::Mail(mail) => self.machine.handle(Event::Mail(mail), now),
                 Letter::Settings(settings) => self.change_settings(settings, now),
+                Letter::Tls(tls) => self.tls = tls,
                 Letter::Resolved(link, resolved) => self.resolved(link, resolved),
                 Letter::Stop => self.stopping = true,
             }
@@ -192,6 +209,7 @@ impl<M: Machine> Worker<M> {
         match alarm {
             Alarm::GiveUpConnecting(link) => self.connect_timed_out(link),
             Alarm::CloseUnflushed(session) => self.end(Who::Session(session), "", now),
+            Alarm::GiveUpArriving(session) => self.arrival_timed_out(session),
             Alarm::AcceptAgain => {
                 if let Err(error) = self.watch_listeners(Interest::READ) {
                     self.log(Level::Warning, &format!("can't watch a listener: {error}"));
@@ -231,17 +249,19 @@ impl<M: Machine> Worker<M> {
             let Some(ticket) = Ticket::take(&self.shared.clients, self.reception.clients_max)
             else {
                 self.stats().rejected_connections.add(1);
-                // Whoever can't take even this doesn't get it.
-                let _ = stream.write([format!("-{}\r\n", text::MAX_CLIENTS).as_bytes(), b""]);
+                if !door.secure {
+                    // Whoever can't take even this doesn't get it.
+                    let _ = stream.write([format!("-{}\r\n", text::MAX_CLIENTS).as_bytes(), b""]);
+                }
                 continue;
             };
-            let peer = door.peer(&stream, &address);
+            let (peer, secure) = (door.peer(&stream, &address), door.secure);
             if door.unix.is_none() {
                 // These fail only if the client is gone already, which its first read will tell.
                 let _ = stream.set_nodelay();
                 let _ = stream.set_keepalive(self.settings.tcp_keepalive);
             }
-            self.deal(Newcomer { stream, peer, ticket }, now);
+            self.deal(Newcomer { stream, peer, ticket, secure }, now);
         }
     }
 
@@ -271,8 +291,12 @@ impl<M: Machine> Worker<M> {
     }
 
     fn admit(&mut self, newcomer: Newcomer, now: Time) {
-        let Newcomer { stream, peer, ticket } = newcomer;
-        let session = self.connections.sessions.insert(Connection::new(stream, Some(ticket)));
+        if newcomer.secure {
+            return self.await_handshake(newcomer, now);
+        }
+        let Newcomer { stream, peer, ticket, .. } = newcomer;
+        let connection = Connection::new(Wire::Plain(stream), Some(ticket));
+        let session = self.connections.sessions.insert(connection);
         let who = Who::Session(session);
         if let Err(error) = self.watch(who) {
             self.log(Level::Warning, &format!("can't watch a client's connection: {error}"));
@@ -293,6 +317,9 @@ impl<M: Machine> Worker<M> {
         let Some(connection) = self.connections.get_mut(who) else {
             return;
         };
+        if let (Who::Session(session), Some(_)) = (who, &connection.arriving) {
+            return self.arrival_ready(session, now);
+        }
         if connection.full && (ready.writable() || ready.dead()) {
             // Epoll is told after the write, which may well fill the socket again.
             connection.full = false;
@@ -308,10 +335,10 @@ impl<M: Machine> Worker<M> {
         }
     }
 
-    fn read(&mut self, who: Who, now: Time) {
+    pub(super) fn read(&mut self, who: Who, now: Time) {
         let mut share = limits::TURN_READ_BYTES;
         while share > 0 {
-            let Some(connection) = self.connections.get(who) else {
+            let Some(connection) = self.connections.get_mut(who) else {
                 return;
             };
             let space = match who {
@@ -323,18 +350,47 @@ impl<M: Machine> Worker<M> {
                 return;
             };
             let room = space.len().min(share);
-            match connection.stream.read(&mut space[..room]) {
+            match connection.wire.read(&mut space[..room]) {
                 Ok(0) => return self.peer_ended(who, now),
                 Ok(bytes) => {
+                    let fresh = std::mem::replace(&mut connection.fresh, false);
+                    if fresh && begins_with_tls(&space[..bytes]) {
+                        return self.unexpected_tls(who, now);
+                    }
                     self.machine.handle(read_event(who, bytes), now);
                     // A short read has emptied the socket: to ask again would be in vain.
                     if bytes < room {
-                        return;
+                        break;
                     }
                     share -= bytes;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return self.end(who, &error.to_string(), now),
+            }
+        }
+        self.look_after(who);
+    }
+
+    /// What reading may leave behind, of which the kernel knows nothing: more to be read, and what
+    /// TLS has to say for itself.
+    pub(super) fn look_after(&mut self, who: Who) {
+        let Some(connection) = self.connections.get_mut(who) else {
+            return;
+        };
+        if connection.reading == Reading::On && connection.wire.has_more() && !connection.eager {
+            connection.eager = true;
+            self.eager.push(who);
+        }
+        if connection.wire.holds() && !connection.full {
+            self.soil(who);
+        }
+    }
+
+    fn read_eager(&mut self, who: Who, now: Time) {
+        if let Some(connection) = self.connections.get_mut(who) {
+            connection.eager = false;
+            if connection.reading == Reading::On {
+                self.read(who, now);
             }
         }
     }
@@ -352,11 +408,11 @@ impl<M: Machine> Worker<M> {
         };
         if !worth_reading {
             self.end(who, "it closed the connection", now);
-        } else if connection.stream.unread() == 0 {
+        } else if connection.wire.unread() == 0 {
             self.peer_ended(who, now);
         } else if ready.dead() {
             connection.reading = Reading::OffUnwatched;
-            self.epoll.remove(connection.stream.fd());
+            self.epoll.remove(connection.wire.fd());
         } else {
             connection.reading = Reading::OffAtEnd;
             self.tell_epoll(who);
@@ -378,16 +434,19 @@ impl<M: Machine> Worker<M> {
     }
 
     /// Closes a connection and tells the machine.
-    fn end(&mut self, who: Who, reason: &str, now: Time) {
+    pub(super) fn end(&mut self, who: Who, reason: &str, now: Time) {
         let Some(connection) = self.connections.remove(who) else {
             return;
         };
-        self.epoll.remove(connection.stream.fd());
+        self.epoll.remove(connection.wire.fd());
         let event = match who {
             Who::Session(session) => Event::SessionClosed { session },
             Who::Link(link) => {
-                let reason = connection.deaf.as_deref().unwrap_or(reason).to_owned();
-                Event::LinkFailed { link, reason }
+                let reason = connection.deaf.as_deref().unwrap_or(reason);
+                // A stock server with TLS says nothing to who speaks none.
+                let silent = connection.fresh && !connection.wire.is_secure();
+                let hint = if silent { " before it said anything: does it want TLS?" } else { "" };
+                Event::LinkFailed { link, reason: format!("{reason}{hint}") }
             }
         };
         drop(connection);
@@ -425,7 +484,7 @@ impl<M: Machine> Worker<M> {
                 self.failures.retain(|(failed, _)| *failed != link);
                 self.forget_attempt(link);
                 if let Some(connection) = self.connections.remove(Who::Link(link)) {
-                    self.epoll.remove(connection.stream.fd());
+                    self.epoll.remove(connection.wire.fd());
                 }
             }
             Output::FlushSession { session } => self.soil(Who::Session(session)),
@@ -472,12 +531,13 @@ impl<M: Machine> Worker<M> {
                 if let Err(error) = self.watch(who) {
                     self.log(Level::Warning, &format!("can't watch a connection: {error}"));
                 }
-                return;
+                return self.look_after(who);
             }
             (Reading::Off | Reading::OffAtEnd, true) => connection.reading = Reading::On,
             _ => return,
         }
         self.tell_epoll(who);
+        self.look_after(who);
     }
 
     /// Puts a connection on the list of those to be written to.
@@ -502,34 +562,32 @@ impl<M: Machine> Worker<M> {
             return self.tell_epoll(who);
         }
         let pieces = output(&self.machine, who);
-        let offered = pieces[0].len() + pieces[1].len();
-        if offered > 0 {
+        if pieces.iter().any(|piece| !piece.is_empty()) || connection.wire.holds() {
             connection.wrote_in = self.turn;
-            let written = connection.stream.write(pieces);
+            let written = connection.wire.write(pieces);
             self.stats().flushes.add(1);
             match written {
-                Ok(bytes) => self.wrote(who, bytes, bytes < offered, now),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wrote(who, 0, true, now);
-                }
+                Ok(written) => self.wrote(who, written, now),
                 Err(error) => return self.write_failed(who, &error, now),
             }
         }
         let drained = output(&self.machine, who).iter().all(|piece| piece.is_empty());
         match self.connections.get(who) {
-            Some(connection) if connection.closing && drained => self.end(who, "", now),
+            Some(connection) if connection.closing && drained && !connection.full => {
+                self.end(who, "", now);
+            }
             Some(connection) if !connection.full && !drained => self.soil(who),
             _ => {}
         }
         self.tell_epoll(who);
     }
 
-    fn wrote(&mut self, who: Who, bytes: usize, full: bool, now: Time) {
+    fn wrote(&mut self, who: Who, written: Written, now: Time) {
         if let Some(connection) = self.connections.get_mut(who) {
-            connection.full = full;
+            connection.full = written.full;
         }
-        if bytes > 0 {
-            self.machine.handle(wrote_event(who, bytes), now);
+        if written.bytes > 0 {
+            self.machine.handle(wrote_event(who, written.bytes), now);
         }
     }
 
@@ -556,11 +614,11 @@ impl<M: Machine> Worker<M> {
         };
         connection.told = connection.interest();
         let token = Watched::Connection(who).token();
-        self.epoll.add(connection.stream.fd(), connection.told, token)
+        self.epoll.add(connection.wire.fd(), connection.told, token)
     }
 
     /// Tells epoll what is wanted of a connection, if it is something else than before.
-    fn tell_epoll(&mut self, who: Who) {
+    pub(super) fn tell_epoll(&mut self, who: Who) {
         let Some(connection) = self.connections.get_mut(who) else {
             return;
         };
@@ -570,7 +628,7 @@ impl<M: Machine> Worker<M> {
         }
         connection.told = wanted;
         let token = Watched::Connection(who).token();
-        if let Err(error) = self.epoll.modify(connection.stream.fd(), wanted, token) {
+        if let Err(error) = self.epoll.modify(connection.wire.fd(), wanted, token) {
             panic!("the kernel refuses to watch an open connection: {error}");
         }
     }
@@ -593,7 +651,7 @@ impl<M: Machine> Worker<M> {
         self.shared.mailbox(self.id)
     }
 
-    fn stats(&self) -> &WorkerStats {
+    pub(super) fn stats(&self) -> &WorkerStats {
         &self.shared.stats.workers[usize::from(self.id.0)]
     }
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `!quit` | closes after all output |
 //! | `!drop` | closes at once |
-//! | `!hold` | stops reading, for ever |
+//! | `!hold` | stops reading, until a timer of its own comes |
 //! | `!big n` | sends `n` bytes of `x` |
 //! | `!mail n` | sends worker `n` a letter, which that one passes on to the host |
 //! | `!link address` | connects to a shard, tells how it went, and then relays what it sends |
@@ -185,6 +185,7 @@ impl Machine for Echo {
             Event::Timer => {
                 if let Some((set, due, session)) = self.timer.take_if(|(_, due, _)| *due <= now) {
                     assert!(due <= now);
+                    self.outputs.push_back(Output::ReadSession { session, on: true });
                     let passed = now.since(set).as_micros();
                     self.answer(session, format!("{passed}\n").as_bytes());
                 }
