@@ -3,7 +3,7 @@
 # Gets what this repository needs from the machine that it is cloned to, and nothing that is there already:
 #
 #   servers.sh build-deps   a C compiler, make, and libclang (for bindgen), by apt
-#   servers.sh servers      one Valkey and one Redis, 7.2 or newer: server, cli and benchmark
+#   servers.sh servers      one Valkey and one Redis, 7.2 or newer: server, cli and benchmark; and openssl
 #   servers.sh suite        Redis's own tests, and tclsh, which they are written for
 #   servers.sh bench        nutcracker (twemproxy), which `make bench` compares with
 #
@@ -157,6 +157,7 @@ from_source() {
     compiler
     say "building $kind from Debian's source package (about two minutes)"
     unpack_source "$kind" "$tree" || return 1
+    [ -r /usr/include/openssl/ssl.h ] || install_packages libssl-dev || say "$kind will speak no TLS"
     [ ! -r /usr/include/openssl/ssl.h ] || tls=yes
     if ! make -C "$tree" -j"$(nproc)" BUILD_TLS=$tls >"$work/make.log" 2>&1; then
         tail -n 40 "$work/make.log" >&2
@@ -166,6 +167,7 @@ from_source() {
 }
 
 servers() {
+    have openssl || install_packages openssl || die "no openssl, with which the tests speak TLS"
     # A clone that was set up before is left alone, without a look at the network.
     local kind
     for kind in valkey redis; do
