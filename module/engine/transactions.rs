@@ -148,7 +148,15 @@ impl Engine {
             match self.pin(id, shard) {
                 Pin::Link(link) => self.forward_by(id, link, request),
                 Pin::Later => return Served::Later,
-                Pin::Refused(text) => return self.error_reply(id, &text),
+                Pin::Refused(text) => {
+                    // What follows was meant for a transaction: none of it may be executed.
+                    if let Some(session) = self.sessions.get_mut(id) {
+                        let transaction = session.transaction.get_or_insert_default();
+                        transaction.lost = true;
+                        transaction.queue = Some(Queue { aborted: true, ..Queue::default() });
+                    }
+                    return self.error_reply(id, &text);
+                }
             }
         } else {
             let _ = self.ok(id);
@@ -325,7 +333,11 @@ impl Engine {
         if self.transaction(id).is_some_and(|transaction| transaction.lost) {
             return Err(self.queued(id));
         }
-        let link = self.settle_at(id, shard)?;
+        let link = match self.settle_at(id, shard) {
+            Pin::Link(link) => link,
+            Pin::Later => return Err(Served::Later),
+            Pin::Refused(text) => return Err(self.refuse_in_multi(id, text.as_bytes())),
+        };
         if let Some(transaction) = self.transaction(id) {
             transaction.slot = transaction.slot.or(place.map(|place| place.slot));
             if let Some(queue) = &mut transaction.queue {
@@ -349,21 +361,20 @@ impl Engine {
     }
 
     /// The transaction's pin. If this decides where it is: opens it there, with all that waited.
-    fn settle_at(&mut self, id: SessionId, shard: ShardId) -> Result<LinkId, Served> {
+    fn settle_at(&mut self, id: SessionId, shard: ShardId) -> Pin {
         let link = match self.pin(id, shard) {
             Pin::Link(link) => link,
-            Pin::Later => return Err(Served::Later),
-            Pin::Refused(text) => return Err(self.refuse_in_multi(id, text.as_bytes())),
+            other => return other,
         };
         let Some(transaction) = self.transaction(id) else {
-            return Ok(link);
+            return Pin::Link(link);
         };
         if transaction.shard.is_some() {
-            return Ok(link);
+            return Pin::Link(link);
         }
         transaction.shard = Some(shard);
         let Some(queue) = &mut transaction.queue else {
-            return Ok(link);
+            return Pin::Link(link);
         };
         let (waiting, count) = (std::mem::take(&mut queue.waiting), queue.waiting_count);
         self.send_by(link, Token::Own(Own::Queued), |out| write::request(out, &["MULTI"]));
@@ -377,7 +388,7 @@ impl Engine {
             self.send_by(link, Token::Own(Own::Queued), |out| out.extend_from_slice(request));
             rest = others;
         }
-        Ok(link)
+        Pin::Link(link)
     }
 
     fn discard(&mut self, id: SessionId, request: &[u8]) -> Served {
@@ -418,8 +429,12 @@ impl Engine {
             return self.exec_alone(id);
         }
         let link = match self.settle_at(id, chosen.unwrap_or(ShardId(0))) {
-            Ok(link) => link,
-            Err(served) => return served,
+            Pin::Link(link) => link,
+            Pin::Later => return Served::Later,
+            Pin::Refused(text) => {
+                self.end_transaction(id);
+                return self.error_reply(id, &text::exec_aborted(&text));
+            }
         };
         let queue = self.end_transaction(id);
         let writes = queue.writes;
