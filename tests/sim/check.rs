@@ -3,8 +3,6 @@
 //! Replies are judged as they enter a session's output, at the end of the turn that made them, so
 //! that no later request of the client can have been executed by then.
 
-use weir::resp::Version;
-
 use super::client::{Ask, Client, Expected, Kind, Leave};
 use super::commands::DB_OUT_OF_RANGE;
 use super::ledger::{EntryId, Having};
@@ -74,7 +72,26 @@ impl World {
                 format!("client {client} speaks {version:?}, asked {asked} and is told {reply:?}");
             return self.violation(text);
         }
-        let right = match (&expected.ask, reply) {
+        let right = match &expected.ask {
+            step if step.is_step() => self.judge_step(client, expected, reply),
+            Ask::Push { .. } | Ask::Range { .. } | Ask::Pop { .. } | Ask::Move { .. } => {
+                self.judge_list(client, expected, reply)
+            }
+            Ask::Wait { .. } | Ask::WaitAof { .. } => self.judge_counts(client, expected, reply),
+            ask if keys_of(ask).is_empty() => self.judge_session(client, expected, reply),
+            _ => self.judge_value(client, expected, reply),
+        };
+        if !right {
+            let text =
+                format!("client {client} asked {} and is told {}", ask(expected), show(reply));
+            self.violation(text);
+        }
+    }
+
+    // ---------------------------------------------------------------- values
+
+    fn judge_value(&mut self, client: usize, expected: &Expected, reply: &Reply) -> bool {
+        match (&expected.ask, reply) {
             (Ask::Set { key, value }, Reply::Simple(ok)) if ok == "OK" => {
                 self.confirm(client, expected, key, Some(value.clone()));
                 true
@@ -101,95 +118,9 @@ impl World {
             (Ask::Append { key, piece }, Reply::Int(len)) => {
                 self.appended(client, expected, key, piece, *len)
             }
-            (Ask::Ping, Reply::Simple(pong)) => pong == "PONG",
-            (Ask::Echo(text), Reply::Bulk(echo)) => text == echo,
-            (Ask::Wait { replicas, timeout }, Reply::Int(count)) => {
-                self.judge_wait(client, expected, (0, *replicas), (0, *count), *timeout);
-                true
-            }
-            (Ask::WaitAof { local, replicas, timeout }, Reply::Array(counts)) => {
-                let [Reply::Int(own), Reply::Int(count)] = counts.as_slice() else {
-                    return self.violation(format!("WAITAOF is told {reply:?}"));
-                };
-                self.judge_wait(client, expected, (*local, *replicas), (*own, *count), *timeout);
-                true
-            }
-            (Ask::Id, Reply::Int(id)) => {
-                let same = self.clients[client].id.is_none_or(|known| known == *id);
-                let others = self.clients.iter().enumerate();
-                let taken = others.filter(|(other, _)| *other != client);
-                let unique = taken.filter_map(|(_, other)| other.id).all(|other| other != *id);
-                self.clients[client].id = Some(*id);
-                same && unique
-            }
-            (Ask::ReplyOn | Ask::Quit, Reply::Simple(ok)) => ok == "OK",
-            (Ask::List, list) => {
-                let list = self.text_of(client, list);
-                list.is_some_and(|list| list.contains(&format!("addr=client:{client} ")))
-            }
-            (Ask::Info, info) => {
-                self.text_of(client, info).is_some_and(|info| info.contains("redis_version:"))
-            }
-            (Ask::Hello { .. }, hello) => {
-                self.tally.moves += 1;
-                self.judge_hello(client, hello)
-            }
-            (Ask::Select { db }, Reply::Simple(ok)) => {
-                self.tally.moves += 1;
-                self.clients[client].db = *db;
-                ok == "OK" && *db < self.plan.databases
-            }
-            (step, reply) if step.is_step() => self.judge_step(client, expected, reply),
-            (Ask::Push { key, element }, Reply::Int(length)) => {
-                self.judge_push(client, expected, (key, element), *length)
-            }
-            (Ask::Range { key }, Reply::Array(found)) => self.judge_range(client, key, found),
-            (Ask::Pop { timeout, .. } | Ask::Move { timeout, .. }, nil) if nil.is_nil() => {
-                self.judge_time_out(client, expected, *timeout)
-            }
-            (Ask::Pop { .. }, Reply::Array(popped)) => match popped.as_slice() {
-                [Reply::Bulk(from), Reply::Bulk(element)] => {
-                    self.judge_popped(client, expected, Some(from), element)
-                }
-                _ => false,
-            },
-            (Ask::Move { .. }, Reply::Bulk(element)) => {
-                self.judge_popped(client, expected, None, element)
-            }
-            (Ask::Reset, Reply::Simple(reset)) => {
-                self.nothing_was_executed(client);
-                self.clients[client].db = 0;
-                self.clients[client].resp = Version::Resp2;
-                reset == "RESET"
-            }
-            (Ask::Unblock { .. } | Ask::Kill { .. }, Reply::Int(count)) => (0..=1).contains(count),
             _ => false,
-        };
-        if !right {
-            let text =
-                format!("client {client} asked {} and is told {}", ask(expected), show(reply));
-            self.violation(text);
         }
     }
-
-    /// A text for people, if it comes as the client's version has it.
-    fn text_of(&self, client: usize, reply: &Reply) -> Option<String> {
-        let text = match (self.clients[client].resp, reply) {
-            (Version::Resp2, Reply::Bulk(text)) | (Version::Resp3, Reply::Text(text)) => text,
-            _ => return None,
-        };
-        Some(String::from_utf8_lossy(text).into_owned())
-    }
-
-    fn judge_hello(&self, client: usize, reply: &Reply) -> bool {
-        let who = &self.clients[client];
-        let proto = reply.field("proto") == Some(&Reply::Int(who.resp.number().into()));
-        let known = who.id.is_none_or(|id| reply.field("id") == Some(&Reply::Int(id)));
-        let kind = matches!(reply, Reply::Map(_)) == (who.resp == Version::Resp3);
-        proto && known && kind
-    }
-
-    // ---------------------------------------------------------------- values
 
     /// A write was answered.
     pub fn confirm(
@@ -354,7 +285,7 @@ impl World {
         self.clients[client].denied.insert(value.to_vec());
     }
 
-    fn judge_wait_error(&mut self, client: usize, expected: &Expected, text: &str) {
+    pub fn judge_wait_error(&mut self, client: usize, expected: &Expected, text: &str) {
         if text == "UNBLOCKED client unblocked via CLIENT UNBLOCK" {
             if !self.was_unblocked(client, expected) {
                 self.violation(format!("client {client}: {text}, by nobody"));
@@ -419,6 +350,23 @@ impl World {
     }
 
     // ---------------------------------------------------------------- WAIT, WAITAOF
+
+    fn judge_counts(&mut self, client: usize, expected: &Expected, reply: &Reply) -> bool {
+        match (&expected.ask, reply) {
+            (Ask::Wait { replicas, timeout }, Reply::Int(count)) => {
+                self.judge_wait(client, expected, (0, *replicas), (0, *count), *timeout);
+                true
+            }
+            (Ask::WaitAof { local, replicas, timeout }, Reply::Array(counts)) => {
+                let [Reply::Int(own), Reply::Int(count)] = counts.as_slice() else {
+                    return false;
+                };
+                self.judge_wait(client, expected, (*local, *replicas), (*own, *count), *timeout);
+                true
+            }
+            _ => false,
+        }
+    }
 
     /// The heart: a count is never higher than the truth, and never told of what is lost.
     fn judge_wait(

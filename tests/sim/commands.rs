@@ -64,7 +64,11 @@ pub const DB_OUT_OF_RANGE: &str = "ERR DB index is out of range";
 impl World {
     /// Executes one command and answers it.
     pub fn execute(&mut self, node: usize, wire: WireNo, request: &[Vec<u8>]) {
-        let reply = self.run(node, wire, request);
+        self.execute_late(node, wire);
+        let reply = match self.is_late(node, wire, request) {
+            true => OK.to_vec(),
+            false => self.run(node, wire, request),
+        };
         let id = self.nodes[node].conns.get(&wire).map_or(0, |conn| conn.id);
         let (asked, replied) = (show(request), show_reply(&reply));
         self.line(|| format!("node {node} conn {id}: {asked} -> {replied}"));
@@ -198,8 +202,9 @@ impl World {
             Some(Plant::SkippedBarrier) => {}
             Some(Plant::EarlyMark) if moves => {
                 // The offset of a while ago: as if the barrier had left before the writes.
+                // After a restart offsets begin anew.
                 let shard = self.nodes[node].shard;
-                let before = self.shards[shard].barrier_before;
+                let before = self.shards[shard].barrier_before.min(self.nodes[node].offset);
                 self.feed(node, What::Barrier, 31);
                 self.shards[shard].barrier_before = self.nodes[node].offset;
                 if let Some(conn) = self.nodes[node].conns.get_mut(&wire) {
@@ -278,16 +283,14 @@ impl World {
         Vec::new()
     }
 
-    fn data_command(
+    /// The keys of a command as they are stored; all must be of this server's shard.
+    fn stored_keys(
         &mut self,
         node: usize,
-        wire: WireNo,
+        db: usize,
         name: &str,
         request: &[Vec<u8>],
-    ) -> Vec<u8> {
-        let (mut reply, mut moved) = (Vec::new(), false);
-        let conn = &self.nodes[node].conns[&wire];
-        let (version, db) = (conn.resp, conn.db);
+    ) -> Vec<Vec<u8>> {
         let step = if name == "MSET" { 2 } else { 1 };
         let count = match name {
             "DEL" | "MGET" | "MSET" | "EXISTS" => usize::MAX,
@@ -303,7 +306,20 @@ impl World {
                 self.violation(format!("{name} {key}: sent to the wrong shard, not {right}"));
             }
         }
-        let keys: Vec<Vec<u8>> = keys.into_iter().map(|key| stored(key, db)).collect();
+        keys.into_iter().map(|key| stored(key, db)).collect()
+    }
+
+    fn data_command(
+        &mut self,
+        node: usize,
+        wire: WireNo,
+        name: &str,
+        request: &[Vec<u8>],
+    ) -> Vec<u8> {
+        let (mut reply, mut moved) = (Vec::new(), false);
+        let conn = &self.nodes[node].conns[&wire];
+        let (version, db) = (conn.resp, conn.db);
+        let keys = self.stored_keys(node, db, name, request);
         match name {
             "SET" => {
                 moved = self.write(node, wire, &keys[0], Effect::Set(request[2].clone()));
@@ -401,6 +417,31 @@ impl World {
         let mut reply = Vec::new();
         resp::text(&mut reply, server.conns[&wire].resp, text.as_bytes());
         reply
+    }
+
+    /// Keeps a write for later, where that is planted.
+    fn is_late(&mut self, node: usize, wire: WireNo, request: &[Vec<u8>]) -> bool {
+        let open = self.nodes[node].conns[&wire].transaction.is_open();
+        let late = self.plan.plant == Some(Plant::Overtaken)
+            && request[0] == b"SET"
+            && !open
+            && self.refusal(node, "SET").is_none()
+            && self.rng.one_in(10);
+        if late {
+            self.late.insert(wire, request.to_vec());
+            let life = self.nodes[node].life;
+            self.agenda.add(self.now + 50_000, Happening::Late { node, life, wire });
+        }
+        late
+    }
+
+    /// Executes what was kept for later.
+    pub fn execute_late(&mut self, node: usize, wire: WireNo) {
+        if let Some(request) = self.late.remove(&wire)
+            && self.nodes[node].conns.contains_key(&wire)
+        {
+            self.run(node, wire, &request);
+        }
     }
 
     /// Holds a data reply back until the next one has left, where that is planted.

@@ -107,7 +107,9 @@ impl World {
             let later =
                 |(key, epoch): &(Vec<u8>, u64)| self.shards[self.shard_of_key(key)].epoch != *epoch;
             let right = !transaction.watched.is_empty()
-                && (transaction.may_be_changed || transaction.watched.iter().any(later));
+                && (transaction.may_be_changed
+                    || transaction.refused
+                    || transaction.watched.iter().any(later));
             self.nothing_was_executed(client);
             self.tally.aborted += 1;
             return right && reply == &self.null_array(client);
@@ -132,7 +134,13 @@ impl World {
                     }
                 }
                 (Ask::WaitAof { .. }, Reply::Array(_)) => {}
-                (Ask::Wait { .. } | Ask::WaitAof { .. }, Reply::Error(_)) if self.is_troubled() => {
+                (Ask::Wait { .. } | Ask::WaitAof { .. }, Reply::Error(text)) => {
+                    // Nothing is waited for, so it is as if nothing had been asked for.
+                    let ask = match queued.ask {
+                        Ask::Wait { .. } => Ask::Wait { replicas: 0, timeout: 0 },
+                        _ => Ask::WaitAof { local: 0, replicas: 0, timeout: 0 },
+                    };
+                    self.judge_wait_error(client, &Expected { ask, ..queued }, text);
                 }
                 (Ask::Pop { .. } | Ask::Move { .. }, nil) if nil.is_nil() => {
                     self.judge_nothing_popped(client, &queued);
@@ -190,6 +198,12 @@ impl World {
                 transaction.refused = true;
                 self.is_troubled()
             }
+            Ask::Watch { keys } => {
+                // It may be watched or not: to find it changed is right in any case.
+                let watched = keys.iter().map(|key| (key.clone(), u64::MAX));
+                self.clients[client].transaction.watched.extend(watched);
+                self.is_troubled()
+            }
             _ => self.is_troubled(),
         };
         if !right || self.clients[client].last_words {
@@ -224,7 +238,30 @@ impl World {
 
     // ---------------------------------------------------------------- lists
 
-    pub fn judge_push(
+    /// Whether a reply about lists, that is no error, is right.
+    pub fn judge_list(&mut self, client: usize, expected: &Expected, reply: &Reply) -> bool {
+        match (&expected.ask, reply) {
+            (Ask::Push { key, element }, Reply::Int(length)) => {
+                self.judge_push(client, expected, (key, element), *length)
+            }
+            (Ask::Range { key }, Reply::Array(found)) => self.judge_range(client, key, found),
+            (Ask::Pop { timeout, .. } | Ask::Move { timeout, .. }, nil) if nil.is_nil() => {
+                self.judge_time_out(client, expected, *timeout)
+            }
+            (Ask::Pop { .. }, Reply::Array(popped)) => match popped.as_slice() {
+                [Reply::Bulk(from), Reply::Bulk(element)] => {
+                    self.judge_popped(client, expected, Some(from), element)
+                }
+                _ => false,
+            },
+            (Ask::Move { .. }, Reply::Bulk(element)) => {
+                self.judge_popped(client, expected, None, element)
+            }
+            _ => false,
+        }
+    }
+
+    fn judge_push(
         &mut self,
         client: usize,
         expected: &Expected,
@@ -245,7 +282,7 @@ impl World {
         right
     }
 
-    pub fn judge_range(&self, client: usize, key: &[u8], found: &[Reply]) -> bool {
+    fn judge_range(&self, client: usize, key: &[u8], found: &[Reply]) -> bool {
         let known = self.sure_value(client, key);
         known.is_none_or(|known| {
             let wanted = elements(known.as_deref()).into_iter().map(Reply::Bulk);
@@ -254,7 +291,7 @@ impl World {
     }
 
     /// What BLPOP or BLMOVE took, and from where: none says that it was one of several.
-    pub fn judge_popped(
+    fn judge_popped(
         &mut self,
         client: usize,
         expected: &Expected,
@@ -318,7 +355,7 @@ impl World {
     }
 
     /// BLPOP or BLMOVE found nothing.
-    pub fn judge_nothing_popped(&mut self, client: usize, expected: &Expected) {
+    fn judge_nothing_popped(&mut self, client: usize, expected: &Expected) {
         let keys = match &expected.ask {
             Ask::Pop { keys, .. } => keys.clone(),
             Ask::Move { from, .. } => vec![from.clone()],
@@ -335,7 +372,7 @@ impl World {
     }
 
     /// The time of BLPOP or BLMOVE is up.
-    pub fn judge_time_out(&mut self, client: usize, expected: &Expected, timeout: u64) -> bool {
+    fn judge_time_out(&mut self, client: usize, expected: &Expected, timeout: u64) -> bool {
         self.judge_nothing_popped(client, expected);
         let due = self.now >= expected.sent_at + timeout * 1_000;
         due || self.was_unblocked(client, expected)

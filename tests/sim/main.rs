@@ -30,6 +30,7 @@ mod replication;
 mod resp;
 mod rng;
 mod script;
+mod session;
 mod transactions;
 mod wire;
 mod worker;
@@ -219,6 +220,11 @@ fn an_fsync_that_is_only_promised_is_found() {
 #[test]
 fn replies_in_the_wrong_order_are_found() {
     must_be_found(Plant::SwappedReplies, "");
+}
+
+#[test]
+fn a_session_that_overtakes_itself_is_found() {
+    must_be_found(Plant::Overtaken, "is told");
 }
 
 #[test]

@@ -356,6 +356,8 @@ impl World {
         let silent = !self.nodes[node].up && self.rng.percent(10);
         let takes = self.latency();
         if silent || takes > patience {
+            // Who needs a connection of its own is told so.
+            self.shards[shard].trouble_at = Some(self.now);
             self.agenda.add(self.now + patience, Happening::ConnectTimedOut { worker, link });
         } else {
             self.agenda.add(self.now + takes, Happening::Connected { worker, link, shard });

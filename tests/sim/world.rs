@@ -34,6 +34,7 @@ pub enum Happening {
     Fsynced { node: usize, life: u64, upto: u64 },
     Cron { node: usize },
     PopsNoMore { node: usize, life: u64, wire: WireNo, serial: u64 },
+    Late { node: usize, life: u64, wire: WireNo },
     Unswap { node: usize, life: u64, wire: WireNo },
     NewClient,
     Client { client: usize },
@@ -160,6 +161,8 @@ pub struct World {
     pub pops: u64,
     /// Replies that are held back to be swapped.
     pub held_reply: BTreeMap<WireNo, Vec<u8>>,
+    /// Requests that were answered and not executed.
+    pub late: BTreeMap<WireNo, Vec<Vec<u8>>>,
     pub failure: Option<String>,
     /// The last lines of what happened, if wanted.
     pub trace: Option<Vec<String>>,
@@ -189,6 +192,7 @@ impl World {
             tally: Tally::default(),
             pops: 0,
             held_reply: BTreeMap::new(),
+            late: BTreeMap::new(),
             failure: None,
             trace: tracing.then(Vec::new),
             ids: 0,
@@ -319,6 +323,11 @@ impl World {
                 let held = self.held_reply.remove(&wire);
                 if let (Some(held), true) = (held, self.nodes[node].life == life) {
                     self.reply(wire, &held);
+                }
+            }
+            Happening::Late { node, life, wire } => {
+                if self.nodes[node].life == life {
+                    self.execute_late(node, wire);
                 }
             }
             Happening::NewClient => self.add_client(),
