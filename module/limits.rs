@@ -275,6 +275,11 @@ pub const RIGHT_FIRST_MAX: Duration = Duration::from_secs(1);
 
 const _: () = assert!(RIGHT_REFRESH_AGE.as_millis() < RIGHT_AGE_MAX.as_millis());
 
+/// Connections of one worker to one shard on which clients log in, one at a time on each. Eight of
+/// them let in some thousand clients a second on any network that one would put a database on; the
+/// others wait.
+pub const DOORS_MAX: usize = 8;
+
 /// A connection on which clients log in is closed when none has for so long.
 pub const DOOR_IDLE_MAX: Duration = Duration::from_secs(10);
 

@@ -4,6 +4,7 @@
 //! panics if there is no such process.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,40 @@ pub fn resident_bytes(pid: i32) -> u64 {
 /// The most bytes of memory that were ever in use at once.
 pub fn resident_bytes_peak(pid: i32) -> u64 {
     status_kib(pid, "VmHWM:") * 1024
+}
+
+/// How often these bytes stand in its memory, wherever it may write.
+///
+/// # Panics
+/// If there is no such process, or the kernel doesn't let us look into it.
+#[track_caller]
+pub fn memory_holds(pid: i32, bytes: &[u8]) -> usize {
+    let maps = fs::read_to_string(path(pid, "maps")).unwrap_or_else(|e| missing(pid, &e));
+    let memory = fs::File::open(path(pid, "mem")).unwrap_or_else(|e| missing(pid, &e));
+    let mut found = 0;
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some(rights)) = (fields.next(), fields.next()) else { continue };
+        let Some((from, to)) = range.split_once('-').filter(|_| rights.starts_with("rw")) else {
+            continue;
+        };
+        let address = |hex| u64::from_str_radix(hex, 16).unwrap_or_default();
+        let (mut at, to) = (address(from), address(to));
+        // Pieces overlap, so that nothing is missed between two of them.
+        let mut piece = vec![0; 1024 * 1024 + bytes.len() - 1];
+        while at < to {
+            let wanted = usize::try_from(to - at).unwrap_or(usize::MAX).min(piece.len());
+            // What was mapped a moment ago may be gone.
+            let Ok(got) = memory.read_at(&mut piece[..wanted], at) else { break };
+            let here = piece[..got].windows(bytes.len()).filter(|window| *window == bytes);
+            found += here.count();
+            if got < piece.len() {
+                break;
+            }
+            at += 1024 * 1024;
+        }
+    }
+    found
 }
 
 /// The names of its threads.

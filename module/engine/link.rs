@@ -81,7 +81,9 @@ pub(super) enum Own {
     Id,
     /// INFO, as the last question of every link's greeting.
     Greeting,
-    /// AUTH, RESET, SELECT or HELLO: what makes a connection one of a lane.
+    /// AUTH as a client's user.
+    Entered,
+    /// RESET, HELLO or SELECT: what makes a connection one of a lane.
     Lane,
     /// Whether a lane's user may do what the endpoint would do for it.
     Right {
@@ -111,7 +113,7 @@ pub(super) enum Own {
     PinUnblocked(LinkId),
     /// What is sent in a transaction for which no client waits.
     Queued,
-    /// AUTH, SELECT or HELLO on a pin whose session changes its lane.
+    /// HELLO or SELECT on a pin whose session changes its lane.
     Moved,
     /// SUBSCRIBE, UNSUBSCRIBE and their kin on a wire.
     Word(Word),

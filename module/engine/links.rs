@@ -35,28 +35,31 @@ pub(super) const REPORT_INFO: &[&str] =
 /// Bytes of a greeting without its passwords, at most.
 const GREETING_BYTES_MAX: usize = 512;
 
-/// Writes what makes a greeted connection one of a lane. Returns how many replies that will bring.
-/// HELLO comes last, so that all replies before it are in RESP2.
+/// Writes what makes a greeted connection one of a lane. Returns whose the replies are.
+///
+/// A stock server that refuses AUTH says nothing at all while earlier replies are still to be
+/// written (redis `acl.c`, `addAuthErrReply`). So HELLO follows: if its reply comes first, which is
+/// no `+OK`, AUTH was refused.
 ///
 /// `was_ours`: the connection was logged in as Weir's own user and is the default user's again. If
 /// that one needs a password, a stock server answers whatever it says with NOAUTH, and closes the
 /// connection if it says much; so it can't be shared. HELLO, for which one must be logged in and
 /// needs no other right, tells.
-fn write_lane(out: &mut Vec<u8>, lane: &LaneKey, was_ours: bool) -> usize {
-    let mut words = 0;
+pub(super) fn write_lane(out: &mut Vec<u8>, lane: &LaneKey, was_ours: bool) -> Vec<Own> {
+    let mut owed = Vec::with_capacity(3);
     if let Some(login) = &lane.login {
         login.write(out);
-        words += 1;
+        owed.push(Own::Entered);
+    }
+    if was_ours || lane.login.is_some() || lane.resp == Version::Resp3 {
+        write::request(out, &["HELLO", lane.resp.number().to_string().as_str()]);
+        owed.push(Own::Lane);
     }
     if lane.db != 0 {
         write::request(out, &["SELECT", lane.db.to_string().as_str()]);
-        words += 1;
+        owed.push(Own::Lane);
     }
-    if was_ours || lane.resp == Version::Resp3 {
-        write::request(out, &["HELLO", lane.resp.number().to_string().as_str()]);
-        words += 1;
-    }
-    words
+    owed
 }
 
 impl Engine {
@@ -128,8 +131,8 @@ impl Engine {
                 tokens.push(Token::Own(Own::Named));
             }
             if is_clients {
-                let words = write_lane(out, &lane, back_to_default);
-                tokens.extend(std::iter::repeat_n(Token::Own(Own::Lane), words));
+                let owed = write_lane(out, &lane, back_to_default);
+                tokens.extend(owed.into_iter().map(Token::Own));
             }
             tokens
         });
@@ -166,6 +169,14 @@ impl Engine {
                 self.reject_link(id, &why);
             }
             (Own::Greeting, _) => self.reject_link(id, "its INFO is no text"),
+            (Own::Entered, _) if reply != b"+OK\r\n" => {
+                let text = match Value::parse(reply) {
+                    Some((Value::Error(text), _)) => text,
+                    _ => text::WRONG_PASSWORD.into(),
+                };
+                link.lane_refusal = Some(text);
+                self.reject_link(id, "it refuses a client's login");
+            }
             (Own::Lane, Some((Value::Error(text), _))) => {
                 let why = format!("it refuses a client: {}", String::from_utf8_lossy(&text));
                 let is_login = text.starts_with(b"NOAUTH");
@@ -289,7 +300,7 @@ impl Engine {
             Role::Shared(lane) => self.shared_failed(lane, link, greeted, reason),
             Role::Wire(feed) => self.wire_failed(feed, link, greeted, reason),
             Role::Control => self.control_failed(shard, greeted, reason),
-            Role::Door => self.door_failed(shard, link.pipeline, reason),
+            Role::Door => self.door_failed(shard, id, link.pipeline, reason),
             Role::Tracker(tracker) => {
                 let shard = &mut self.shards[shard.index()];
                 shard.trackers.retain(|(_, link)| *link != id);

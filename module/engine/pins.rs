@@ -183,16 +183,18 @@ impl Engine {
             if let Some(link) = self.links.get_mut(pin) {
                 link.role = Role::Pinned(lane);
             }
-            let moved = Token::Own(Own::Moved);
             if let (Some(login), Some(link)) = (&key.login, self.links.get_mut(pin)) {
                 link.silent_since = self.now;
-                link.pipeline.send_secret(moved, login.request_bytes(), |out| login.write(out));
+                let token = Token::Own(Own::Entered);
+                link.pipeline.send_secret(token, login.request_bytes(), |out| login.write(out));
             }
-            self.send_by(pin, moved, |out| {
-                write::request(out, &["SELECT", key.db.to_string().as_str()]);
-            });
+            let moved = Token::Own(Own::Moved);
+            // Behind AUTH, whose refusal it may have to stand for: see `links::write_lane`.
             self.send_by(pin, moved, |out| {
                 write::request(out, &["HELLO", key.resp.number().to_string().as_str()]);
+            });
+            self.send_by(pin, moved, |out| {
+                write::request(out, &["SELECT", key.db.to_string().as_str()]);
             });
         }
     }

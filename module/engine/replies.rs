@@ -242,7 +242,12 @@ impl Engine {
 
     fn own_reply(&mut self, id: LinkId, own: Own, reply: &[u8]) {
         match own {
-            Own::Login | Own::Named | Own::Id | Own::Greeting | Own::Lane => {
+            Own::Entered if self.links.get(id).is_some_and(|l| l.pipeline.is_ready()) => {
+                if reply != b"+OK\r\n" {
+                    self.reject_link(id, "it refuses a client's login");
+                }
+            }
+            Own::Login | Own::Named | Own::Id | Own::Greeting | Own::Entered | Own::Lane => {
                 self.greeting_reply(id, own, reply);
             }
             Own::Commands => self.shard_commands(id, reply),
@@ -254,7 +259,8 @@ impl Engine {
             }
             Own::PinUnblocked(pin) => self.pin_unblocked(pin, reply),
             Own::Right { lane, local } => self.right_reply(lane, local, reply),
-            Own::Unblocked | Own::Queued | Own::Moved | Own::Left | Own::Ping | Own::Message => {}
+            Own::Left => self.left_door(id),
+            Own::Unblocked | Own::Queued | Own::Moved | Own::Ping | Own::Message => {}
         }
     }
 

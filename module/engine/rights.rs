@@ -87,6 +87,7 @@ fn probe(local: Local) -> Option<Probe> {
         Local::Ping => own(&["PING"]),
         Local::Echo => own(&["ECHO", "weir"]),
         Local::Time => own(&["TIME"]),
+        // The lane's own version follows.
         Local::Hello => own(&["HELLO"]),
         // The lane's own database follows.
         Local::Select => own(&["SELECT"]),
@@ -279,9 +280,13 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(lane_id) else {
             return;
         };
-        let db = lane.key.db.to_string();
+        let (db, version) = (lane.key.db.to_string(), lane.key.resp.number().to_string());
         let mut words: Vec<&str> = words.to_vec();
-        words.extend((local == Local::Select).then_some(db.as_str()));
+        words.extend(match local {
+            Local::Select => Some(db.as_str()),
+            Local::Hello => Some(version.as_str()),
+            _ => None,
+        });
         let known = lane.rights.of(local, now);
         let turn = if known.asked.is_some() { known.turn } else { 0 };
         for index in turn..shards {

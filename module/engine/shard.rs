@@ -7,7 +7,7 @@ use crate::shards::Address;
 use crate::topology::{History, Report};
 
 use super::lanes::LaneLinks;
-use super::users::Door;
+use super::users::Doors;
 
 /// How we stand with a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) struct Shard {
     pub report: Option<Report>,
     pub acks: ShardAcks,
     pub control: Option<LinkId>,
-    pub door: Door,
+    pub doors: Doors,
     pub lanes: Mirror<LaneId, LaneLinks>,
     /// Lanes with commands that wait for a shared link, each once.
     pub parking: Vec<LaneId>,
@@ -67,7 +67,7 @@ impl Shard {
             report: None,
             acks: ShardAcks::new(),
             control: None,
-            door: Door::default(),
+            doors: Doors::default(),
             lanes: Mirror::default(),
             parking: Vec::new(),
             trackers: Vec::new(),

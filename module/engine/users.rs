@@ -7,16 +7,19 @@
 //! ```
 //!
 //! A **door** is a link to a shard on which nothing but AUTH is said, by all sessions of the worker
-//! that log in. Each AUTH is followed by RESET, so that the door is nobody's afterwards. A wrong
-//! password so costs nobody else anything: no connection, no lane, no place in anybody's pipeline.
-//! A right one is asked about too, however many sessions have logged in with it before: it may have
-//! been changed since.
+//! that log in, one at a time: a stock server that refuses AUTH says nothing at all while earlier
+//! replies are still to be written (redis `acl.c`, `addAuthErrReply`). Each AUTH is followed by
+//! RESET, so that the door is nobody's afterwards. A few doors are enough for a crowd; those who
+//! find all of them taken wait, with their passwords unread. A wrong password so costs nobody else
+//! anything: no lane, no place in anybody's pipeline. A right one is asked about too, however many
+//! sessions have logged in with it before: it may have been changed since.
 //!
 //! The connections of a lane log in by themselves, with the words that were right at the door. If
 //! the shards don't take them any more, because the user is gone or has another password by now, a
 //! session that needs a new connection is told so and closed, as a stock server closes the clients
 //! of a user that is deleted: a client that connects again and logs in is well again.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,14 +89,31 @@ pub(super) struct Greeting {
     pub name: Option<String>,
 }
 
-/// A shard's door.
+/// A shard's doors.
 #[derive(Debug, Default)]
-pub(super) struct Door {
-    pub link: Option<LinkId>,
+pub(super) struct Doors {
+    open: Vec<Door>,
+    /// Sessions that wait until one is free.
+    waiting: VecDeque<SessionId>,
     /// When somebody last went through.
     used: Time,
-    /// Why it could not be opened, and when to try again.
+    /// Why the last could not be opened, and when to try again.
     failed: Option<(String, Time)>,
+}
+
+#[derive(Debug)]
+struct Door {
+    link: LinkId,
+    /// Somebody is being asked about.
+    taken: bool,
+}
+
+/// What a session finds that wants to log in.
+enum Found {
+    Free(LinkId),
+    Taken,
+    /// There is no door, and why.
+    None(String),
 }
 
 impl Engine {
@@ -140,90 +160,133 @@ impl Engine {
             }
             return Served::Later;
         }
-        let door = match self.door(shard) {
-            Ok(door) => door,
-            Err(why) => {
+        match self.find_door(shard) {
+            Found::Free(door) => {
+                if let Some(seat) = self.reserve_parts(id, 1, Finish::Enter(Box::new(entry))) {
+                    self.ask_at(door, id, seat, words);
+                    self.must_drain(id);
+                }
+                Served::Done
+            }
+            Found::Taken => {
+                self.shards[shard.index()].doors.waiting.push_back(id);
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.holds.door = true;
+                }
+                Served::Later
+            }
+            Found::None(why) => {
                 let text = text::shard_down(&self.shards[shard.index()].name(), &why);
                 self.answer_error(id, &text);
-                return Served::Done;
+                Served::Done
             }
-        };
-        if let Some(link) = self.links.get_mut(door)
-            && link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
-        {
-            link.holding.push(id);
-            self.hold_for_link(id);
-            return Served::Later;
         }
-        if let Some(seat) = self.reserve_parts(id, 1, Finish::Enter(Box::new(entry))) {
-            self.send_auth(door, id, seat, words);
-            self.must_drain(id);
-        }
-        Served::Done
     }
 
-    fn send_auth(&mut self, door: LinkId, session: SessionId, seat: SeatNumber, words: &[&[u8]]) {
+    /// A door that is free, or a new one.
+    fn find_door(&mut self, id: ShardId) -> Found {
+        let now = self.now;
+        let shard = &mut self.shards[id.index()];
+        if !shard.is_up() {
+            return Found::None(shard.why().to_owned());
+        }
+        let doors = &mut shard.doors;
+        doors.used = now;
+        if let Some(door) = doors.open.iter().find(|door| !door.taken) {
+            return Found::Free(door.link);
+        }
+        let failed = doors.failed.as_ref().filter(|(_, retry_at)| now < *retry_at);
+        match failed {
+            Some((why, _)) if doors.open.is_empty() => return Found::None(why.clone()),
+            None if doors.open.len() < limits::DOORS_MAX => {}
+            _ => return Found::Taken,
+        }
+        let link = self.open_link(id, Role::Door, Pipeline::default());
+        self.shards[id.index()].doors.open.push(Door { link, taken: false });
+        Found::Free(link)
+    }
+
+    fn ask_at(&mut self, door: LinkId, session: SessionId, seat: SeatNumber, words: &[&[u8]]) {
         let now = self.now;
         let Some(link) = self.links.get_mut(door) else {
             return;
         };
-        if link.pipeline.owed() == 0 {
-            link.silent_since = now;
-        }
+        link.silent_since = now;
         let token = Token::Part { session, seat, part: 0, writes: false };
         let size = request_bytes(words);
         link.pipeline.send_secret(token, size, |out| write::request(out, words));
-        let reset = ["RESET"];
-        let size = request_bytes(&[b"RESET"]);
-        link.pipeline.send_secret(Token::Own(Own::Left), size, |out| write::request(out, &reset));
-        self.flush_link(door);
+        let shard = link.shard;
+        self.take_door(shard, door, true);
+        self.send_own(door, Own::Left, |out| write::request(out, &["RESET"]));
     }
 
-    /// The link on which logins are asked about; or why there is none.
-    fn door(&mut self, id: ShardId) -> Result<LinkId, String> {
-        let now = self.now;
-        let shard = &mut self.shards[id.index()];
-        if !shard.is_up() {
-            return Err(shard.why().to_owned());
+    fn take_door(&mut self, shard: ShardId, link: LinkId, taken: bool) {
+        let mut doors = self.shards[shard.index()].doors.open.iter_mut();
+        if let Some(door) = doors.find(|door| door.link == link) {
+            door.taken = taken;
         }
-        shard.door.used = now;
-        if let Some(link) = shard.door.link {
-            return Ok(link);
-        }
-        if let Some((why, retry_at)) = &shard.door.failed
-            && now < *retry_at
-        {
-            return Err(why.clone());
-        }
-        let link = self.open_link(id, Role::Door, Pipeline::default());
-        self.shards[id.index()].door = Door { link: Some(link), used: now, failed: None };
-        Ok(link)
     }
 
-    /// The door is gone, with all that was asked on it.
-    pub(super) fn door_failed(&mut self, id: ShardId, mut unsent: Pipeline<Token>, why: &str) {
+    /// A door is nobody's again.
+    pub(super) fn left_door(&mut self, door: LinkId) {
+        if let Some(shard) = self.links.get(door).map(|link| link.shard) {
+            self.take_door(shard, door, false);
+            self.next_to_door(shard, 1);
+        }
+    }
+
+    /// So many of those who wait for a door look again.
+    fn next_to_door(&mut self, shard: ShardId, count: usize) {
+        for _ in 0..count {
+            loop {
+                let Some(id) = self.shards[shard.index()].doors.waiting.pop_front() else {
+                    return;
+                };
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.holds.door = false;
+                    self.touch(id);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// A door is gone, with who was being asked about.
+    pub(super) fn door_failed(
+        &mut self,
+        id: ShardId,
+        door: LinkId,
+        mut unsent: Pipeline<Token>,
+        why: &str,
+    ) {
         let retry_at = self.now + limits::LINK_RETRY;
         let shard = &mut self.shards[id.index()];
-        shard.door.link = None;
-        shard.door.failed = Some((why.to_owned(), retry_at));
+        shard.doors.open.retain(|open| open.link != door);
+        shard.doors.failed = Some((why.to_owned(), retry_at));
+        let waiting = shard.doors.waiting.len();
         let text = text::shard_down(&shard.name(), why);
         for token in unsent.drop_unsent() {
             self.fail_command(token, text.as_bytes());
         }
+        self.next_to_door(id, waiting);
     }
 
-    /// Now and then: closes doors through which nobody has gone for a while.
+    /// Now and then: closes doors through which nobody has gone for a while, and calls those who
+    /// wait for one that is free.
     pub(super) fn sweep_doors(&mut self) {
         for index in 0..self.shards.len() {
-            let door = &mut self.shards[index].door;
-            let Some(link) = door.link else {
-                continue;
-            };
-            let owes = self.links.get(link).is_some_and(|link| link.pipeline.owed() > 0);
-            if !owes && self.now.since(door.used) >= limits::DOOR_IDLE_MAX {
-                door.link = None;
-                self.drop_link(link);
+            let shard = self.shards[index].id;
+            let doors = &mut self.shards[index].doors;
+            let free = doors.open.iter().filter(|door| !door.taken).count();
+            if free > 0 && self.now.since(doors.used) >= limits::DOOR_IDLE_MAX {
+                let (idle, taken) = doors.open.drain(..).partition(|door| !door.taken);
+                doors.open = taken;
+                let idle: Vec<Door> = idle;
+                for door in idle {
+                    self.drop_link(door.link);
+                }
             }
+            self.next_to_door(shard, free);
         }
     }
 

@@ -60,12 +60,14 @@ pub struct Holds {
     pub link: bool,
     /// A shard is being asked what its user may do.
     pub rights: bool,
+    /// It waits to be let in.
+    pub door: bool,
 }
 
 impl Holds {
     /// Whether anything holds it.
     pub fn any(self) -> bool {
-        self.output || self.seats || self.link || self.rights
+        self.output || self.seats || self.link || self.rights || self.door
     }
 }
 
