@@ -5,8 +5,8 @@
 //! script and the wait for its replicas in one batch. Where one of them gets an answer that it
 //! doesn't expect it goes on without replicas, and says nothing.
 //!
-//! Each exchange is played on a bare primary with a replica, and on an endpoint of two shards with a
-//! replica each; the bytes of the replies must be the same.
+//! Each exchange is played on a bare primary with a replica, and on an endpoint of two shards with
+//! a replica each; the bytes of the replies must be the same.
 
 #![cfg(feature = "host")]
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use crate::command::{How, Merge};
 use crate::ids::{SessionId, WorkerId};
 use crate::limits;
 use crate::resp::{Intake, Request, parse_int, write};
@@ -39,7 +40,7 @@ pub(super) fn is_plain(name: &[u8]) -> bool {
 
 /// As CLIENT LIST says it.
 fn is_blocked(session: &Session) -> bool {
-    matches!(session.mode, Mode::Waiting | Mode::Blocked | Mode::Draining(_))
+    matches!(session.mode, Mode::Waiting | Mode::Blocked { sent: true } | Mode::Draining(_))
 }
 
 impl Engine {
@@ -203,6 +204,31 @@ impl Engine {
         self.answered(ticket, answer);
     }
 
+    /// ACL SETUSER, DELUSER, LOAD; CONFIG RESETSTAT: for all shards; then every worker has
+    /// something to do too, and the client is told when it has been done.
+    pub(super) fn ask_everybody(&mut self, id: SessionId, request: &Request<'_>, then: Question) {
+        let mut bytes = Vec::new();
+        let words: Vec<&[u8]> = (0..request.len()).map(|at| request.arg(at)).collect();
+        write::request(&mut bytes, &words);
+        let len = bytes.len();
+        let whole = Request { bytes: &bytes, args: request.args };
+        self.fan_out(id, &whole, len, false, super::Finish::Tell(then));
+    }
+
+    /// All shards have answered such a command.
+    pub(super) fn tell_workers(
+        &mut self,
+        id: SessionId,
+        seat: SeatNumber,
+        question: &Question,
+        parts: &[&[u8]],
+    ) {
+        let mut reply = Vec::new();
+        let merge = Merge { how: How::AllSucceeded, may_write: true };
+        self.merger.merge(merge, &[], parts, &mut reply);
+        self.put_question(id, seat, question, Finish::Said(reply));
+    }
+
     pub(super) fn mail(&mut self, mail: Mail) {
         match mail {
             Mail::Ask { from, ticket, question } => {
@@ -297,6 +323,10 @@ impl Engine {
                 Answer::Count(count)
             }
             Question::PubSub(question) => self.tell_of_channels(question),
+            Question::ResetStats => {
+                self.stats().reset();
+                Answer::Count(0)
+            }
             Question::ForgetRights => {
                 self.forget_rights();
                 Answer::Count(0)

@@ -11,6 +11,7 @@ use crate::route::{self, Plan};
 use crate::session::{Queue, SeatNumber};
 use crate::{merge, text};
 
+use super::event::Question;
 use super::link::Token;
 use super::upload::Target;
 use super::users::Entry;
@@ -50,8 +51,8 @@ pub(super) enum Finish {
     Move(LaneId),
     /// If it is no error, the session is logged in from now on.
     Enter(Box<Entry>),
-    /// All must succeed, and then all workers are to know.
-    Users,
+    /// All must succeed, and then all workers are to do this.
+    Tell(Question),
 }
 
 impl Engine {
@@ -211,8 +212,9 @@ impl Engine {
                 reply.extend_from_slice(parts[0]);
             }
             Finish::Enter(entry) => self.enter(id, entry, parts[0], &mut reply),
-            Finish::Users => return self.users_changed(id, seat, &parts),
+            Finish::Tell(question) => return self.tell_workers(id, seat, question, &parts),
         }
+        self.stats().error_replies.add(u64::from(reply.starts_with(b"-")));
         self.fill_seat(id, seat, &reply);
         self.keep_memory(reply);
     }

@@ -209,6 +209,8 @@ pub enum Question {
     Kill(ClientFilter),
     /// What is known of users' rights may not hold any more. Answered with a count of 0.
     ForgetRights,
+    /// CONFIG RESETSTAT: counters begin anew.
+    ResetStats,
     /// CLIENT UNBLOCK.
     Unblock {
         /// The client's id.

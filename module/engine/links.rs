@@ -204,7 +204,7 @@ impl Engine {
             Role::Tracker(tracker) => {
                 self.shards[shard.index()].acks.tracker_ready(tracker, self.now);
             }
-            Role::Pinned(_) => self.unblock_pin(id),
+            Role::Pinned(_) => self.pin_greeted(id),
             Role::Wire(feed) => self.wire_up(feed, shard),
             Role::Door => {}
         }

@@ -9,6 +9,7 @@ use crate::route::Local;
 use crate::text;
 
 use super::dispatch::Served;
+use super::event::Question;
 use super::{Engine, Mode};
 
 impl Engine {
@@ -26,7 +27,8 @@ impl Engine {
         self.stats().commands_local.add(1);
         match local {
             Local::Auth => return self.auth(id, request),
-            Local::AclChange => self.change_users(id, request),
+            Local::AclChange => self.ask_everybody(id, request, Question::ForgetRights),
+            Local::ResetStat => self.ask_everybody(id, request, Question::ResetStats),
             Local::Ok => self.answer(id, |out| write::simple(out, "OK")),
             Local::Ping => self.ping(id, request),
             Local::Echo => self.answer(id, |out| write::bulk(out, request.arg(1))),

@@ -115,16 +115,36 @@ impl Engine {
             return Served::Done;
         };
         let seat = session.seats.reserve(mute);
-        session.mode = Mode::Blocked;
-        self.stats().blocked_clients.add(1);
+        session.mode = Mode::Blocked { sent: false };
         let token = Token::Reply { session: id, seat, writes };
         self.send_by(link, token, |out| out.extend_from_slice(request));
+        self.if_blocked(link);
         Served::Done
+    }
+
+    /// If the session waits in a command on this link, and the link stands, it counts as blocked:
+    /// who blocks after it was counted blocks after it at the shard too.
+    fn if_blocked(&mut self, id: LinkId) {
+        let link = self.links.get(id).filter(|link| link.pipeline.is_ready());
+        let owner = link.and_then(|link| link.owner);
+        if let Some(session) = owner.and_then(|owner| self.sessions.get_mut(owner))
+            && let Mode::Blocked { sent } = &mut session.mode
+            && !std::mem::replace(sent, true)
+        {
+            self.stats().blocked_clients.add(1);
+        }
+    }
+
+    /// A pin has been greeted.
+    pub(super) fn pin_greeted(&mut self, id: LinkId) {
+        self.if_blocked(id);
+        self.unblock_pin(id);
     }
 
     /// CLIENT UNBLOCK of a session. Returns whether it is in a command that waits on a shard.
     pub(super) fn unblock_blocked(&mut self, id: SessionId, error: bool) -> bool {
-        let Some(session) = self.sessions.get(id).filter(|s| matches!(s.mode, Mode::Blocked))
+        let Some(session) =
+            self.sessions.get(id).filter(|s| matches!(s.mode, Mode::Blocked { .. }))
         else {
             return false;
         };
@@ -241,10 +261,10 @@ impl Engine {
     /// A session waits no longer in a command.
     fn unblock_session(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(id)
-            && matches!(session.mode, Mode::Blocked)
+            && let Mode::Blocked { sent } = session.mode
         {
             session.mode = Mode::Serving;
-            self.stats().blocked_clients.sub(1);
+            self.stats().blocked_clients.sub(u64::from(sent));
             self.touch(id);
         }
     }
@@ -301,7 +321,7 @@ impl Engine {
 
     /// The session is gone: its pins are given back, or closed if something is still owed on them.
     pub(super) fn unpin_all(&mut self, session: &Session) {
-        if matches!(session.mode, Mode::Blocked) {
+        if matches!(session.mode, Mode::Blocked { sent: true }) {
             self.stats().blocked_clients.sub(1);
         }
         for &(shard, id) in &session.pins {

@@ -51,6 +51,7 @@ impl Engine {
     pub(super) fn read_replies(&mut self, id: LinkId) {
         let held_max = self.reply_held_max();
         while self.may_read_on(id) {
+            let mut errors = 0;
             let Some(link) = self.links.get_mut(id) else {
                 return;
             };
@@ -71,6 +72,7 @@ impl Engine {
                     if let Some(to) = self.sessions.get_mut(session) {
                         let out = out_of(&mut to.out, &mut self.memory);
                         to.seats.fill(seat, bytes, piece.last, held_max, out);
+                        errors += u64::from(piece.first && bytes.starts_with(b"-"));
                         if piece.last && writes {
                             to.marks.wrote(shard, &self.shards[shard.index()].acks);
                         }
@@ -106,6 +108,9 @@ impl Engine {
                         self.own_reply(id, own, &reply);
                     }
                 }
+            }
+            if errors > 0 {
+                self.stats().error_replies.add(errors);
             }
             if ends_pinned {
                 self.pinned_replied(id);

@@ -83,7 +83,9 @@ fn probe(local: Local) -> Option<Probe> {
     let own = |words| Some(Probe { words, harmless: true });
     let others = |words| Some(Probe { words, harmless: false });
     match local {
-        Local::Auth | Local::Quit | Local::Reset | Local::Info | Local::AclChange => None,
+        Local::Auth | Local::Quit | Local::Reset | Local::Info => None,
+        // Shards execute them.
+        Local::AclChange | Local::ResetStat => None,
         Local::Ping => own(&["PING"]),
         Local::Echo => own(&["ECHO", "weir"]),
         Local::Time => own(&["TIME"]),

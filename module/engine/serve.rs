@@ -162,7 +162,7 @@ impl Engine {
             Mode::Serving => (!session.holds.any(), false),
             Mode::Closing => (true, true),
             Mode::Uploading(_) => (false, false),
-            Mode::Draining(_) | Mode::Waiting | Mode::Blocked | Mode::Joining => {
+            Mode::Draining(_) | Mode::Waiting | Mode::Blocked { .. } | Mode::Joining => {
                 (false, waiting_bytes >= limits::SESSION_READ_BYTES)
             }
         };
@@ -173,7 +173,7 @@ impl Engine {
         // The replies before it are still taken.
         let abandoned = session.ended
             && match session.mode {
-                Mode::Waiting | Mode::Blocked | Mode::Joining => true,
+                Mode::Waiting | Mode::Blocked { .. } | Mode::Joining => true,
                 Mode::Uploading(_) => !session.holds.any(),
                 _ => false,
             };
@@ -277,7 +277,9 @@ impl Engine {
                 intake.consume(intake.len());
                 return false;
             }
-            Mode::Draining(_) | Mode::Waiting | Mode::Blocked | Mode::Joining => return false,
+            Mode::Draining(_) | Mode::Waiting | Mode::Blocked { .. } | Mode::Joining => {
+                return false;
+            }
         }
         match parser.parse(intake.bytes()) {
             Parsed::Complete { len } => {

@@ -25,7 +25,6 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::command::{How, Merge};
 use crate::ids::{LinkId, SessionId, ShardId, Time};
 use crate::limits;
 use crate::pipeline::Pipeline;
@@ -34,9 +33,8 @@ use crate::session::SeatNumber;
 use crate::text;
 
 use super::dispatch::{Finish, Served};
-use super::event::Question;
 use super::link::{Own, Role, Token};
-use super::{Engine, Mode, Then, clients};
+use super::{Engine, Mode, Then};
 
 /// Who the shards take a client for. Overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -348,23 +346,4 @@ impl Engine {
     }
 
     // ---------------------------------------------------------------- changes of users
-
-    /// ACL SETUSER, DELUSER, LOAD: on all shards; then nobody relies on what was known of rights.
-    pub(super) fn change_users(&mut self, id: SessionId, request: &Request<'_>) {
-        let mut bytes = Vec::new();
-        let words: Vec<&[u8]> = (0..request.len()).map(|at| request.arg(at)).collect();
-        write::request(&mut bytes, &words);
-        let len = bytes.len();
-        let whole = Request { bytes: &bytes, args: request.args };
-        self.fan_out(id, &whole, len, false, Finish::Users);
-    }
-
-    /// All shards have answered such a command. Its client is told when every worker knows of it.
-    pub(super) fn users_changed(&mut self, id: SessionId, seat: SeatNumber, parts: &[&[u8]]) {
-        let mut reply = Vec::new();
-        let merge = Merge { how: How::AllSucceeded, may_write: true };
-        self.merger.merge(merge, &[], parts, &mut reply);
-        let finish = clients::Finish::Said(reply);
-        self.put_question(id, seat, &Question::ForgetRights, finish);
-    }
 }

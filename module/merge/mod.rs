@@ -95,9 +95,9 @@ impl Merger {
         if used_up { Ok(()) } else { Err(Misfit) }
     }
 
-    /// One of the keys that the shards have chosen, each at random: shards count alike, however many
-    /// keys they have. With few keys they choose the same ones again and again, so which of them is
-    /// taken depends on how often this was done before too.
+    /// One of the keys that the shards have chosen, each at random: shards count alike, however
+    /// many keys they have. With few keys they choose the same ones again and again, so which of
+    /// them is taken depends on how often this was done before too.
     fn random_key(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
         let chosen = || parts.iter().filter(|part| !is_nil(part));
         self.chosen = self.chosen.wrapping_add(1);
@@ -179,7 +179,8 @@ fn concat(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
     Ok(())
 }
 
-/// The digest of a database is the exclusive or of its keys' digests, so this is that of all shards.
+/// The digest of a database is the exclusive or of its keys' digests, so this is that of all
+/// shards.
 fn digest(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
     const DIGITS: usize = 40;
     let mut sum = [0; DIGITS];

@@ -3,9 +3,9 @@
 use super::frame::{Elements, int};
 use crate::resp::write;
 
-/// Appends the newest entries of all parts, `most` of them if there are so many; nothing if they are
-/// no lists of entries. Each part is in order already. Of the same second, those of the lowest shard
-/// go first.
+/// Appends the newest entries of all parts, `most` of them if there are so many; nothing if they
+/// are no lists of entries. Each part is in order already. Of the same second, those of the lowest
+/// shard go first.
 pub(super) fn newest(most: u32, parts: &[&[u8]], out: &mut Vec<u8>) -> Option<()> {
     let mut lists = Vec::with_capacity(parts.len());
     let mut total = 0;

@@ -90,6 +90,8 @@ pub enum Local {
     Auth,
     /// ACL SETUSER, DELUSER or LOAD: changes who may do what.
     AclChange,
+    /// CONFIG RESETSTAT
+    ResetStat,
     /// PING
     Ping,
     /// ECHO

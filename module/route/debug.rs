@@ -1,9 +1,9 @@
 //! DEBUG: where its subcommands go.
 //!
-//! No server describes them: to `COMMAND`, DEBUG is one command without keys. Whether it may be used
-//! at all is the shards' own decision (`enable-debug-command`), so what can be asked of one server
-//! is asked of all of them here, and refused is only what would end a shard, or make its history
-//! look like another one. Source of the subcommands: redis `debug.c`, `debugCommand`.
+//! No server describes them: to `COMMAND`, DEBUG is one command without keys. Whether it may be
+//! used at all is the shards' own decision (`enable-debug-command`), so what can be asked of one
+//! server is asked of all of them here, and refused is only what would end a shard, or make its
+//! history look like another one. Source of the subcommands: redis `debug.c`, `debugCommand`.
 
 use crate::command::How;
 use crate::resp::Request;

@@ -257,7 +257,11 @@ const ROWS: &[Row] = &[
         what: checked(Check::ConfigSet),
         why: "settings of the data only",
     },
-    Row { names: &["config|resetstat"], what: ByPolicy, why: "an operator's, and harmless" },
+    Row {
+        names: &["config|resetstat"],
+        what: local(Local::ResetStat),
+        why: "the endpoint counts too",
+    },
     Row {
         names: &["module|list"],
         what: Is(Action::First),

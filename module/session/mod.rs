@@ -40,7 +40,10 @@ pub enum Mode<U, W> {
     /// Inside WAIT or WAITAOF: reads no further until it is answered.
     Waiting,
     /// Inside a command that waits on its shard: reads no further until it is answered.
-    Blocked,
+    Blocked {
+        /// The connection for it stands, so that the shard has it or is about to.
+        sent: bool,
+    },
     /// Forwards one large request as it arrives.
     Uploading(U),
     /// Inside SUBSCRIBE or its kin: reads no further until the shards have confirmed.

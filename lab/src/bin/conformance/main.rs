@@ -8,8 +8,8 @@
 //!
 //! The suite can be run against a server that it hasn't started. Every unit is: on a bare server,
 //! and through an endpoint, each of which is started for it alone. What passes on the bare server
-//! must pass through the endpoint, but for the tests in `tests/conformance/skip.txt`, which says why
-//! of each.
+//! must pass through the endpoint, but for the tests in `tests/conformance/skip.txt`, which says
+//! why of each.
 
 mod bed; //     whom the tests talk to
 mod judge; //   bare against endpoint

@@ -15,8 +15,8 @@
 //!    |  <------------------- done unit/sort -------|
 //! ```
 //!
-//! A message is its length on a line and a Tcl list of that length. Tcl writes each line feed as two
-//! bytes, and takes them for one when it reads.
+//! A message is its length on a line and a Tcl list of that length. Tcl writes each line feed as
+//! two bytes, and takes them for one when it reads.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -32,8 +32,9 @@ use crate::tcl;
 /// How long tclsh may take to start and to connect, on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
-/// How long a test may say nothing before it counts as hung. The longest of the suite, without those
-/// that are marked as slow, takes half a minute on a machine of two cores that does other things too.
+/// How long a test may say nothing before it counts as hung. The longest of the suite, without
+/// those that are marked as slow, takes half a minute on a machine of two cores that does other
+/// things too.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is said of an error that no test has caught.

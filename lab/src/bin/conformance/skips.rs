@@ -12,7 +12,8 @@
 //!   omitted  SHUTDOWN in a script      ... or one that isn't even run
 //! ```
 //!
-//! A test that is listed as failing and doesn't is an error: the list says what is true, or nothing.
+//! A test that is listed as failing and doesn't is an error: the list says what is true, or
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::fs;

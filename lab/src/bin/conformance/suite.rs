@@ -14,8 +14,8 @@ use lab::servers::{Server, repository};
 /// The folders of units, in the order in which the suite itself runs them.
 const FOLDERS: [&str; 4] = ["unit", "unit/type", "unit/cluster", "integration"];
 
-/// What CI leaves out: units that take long, most of it Tcl's own work, and of whose commands others
-/// make use as well.
+/// What CI leaves out: units that take long, most of it Tcl's own work, and of whose commands
+/// others make use as well.
 pub(crate) const LONG: &[&str] = &[
     "unit/dump",
     "unit/geo",
