@@ -488,6 +488,9 @@ impl Engine {
             .iter()
             .map(|(place, request)| (*place, self.own_answer(id, queue, request)))
             .collect();
+        if own.iter().any(|(_, answer)| answer.starts_with(b"-UNBLOCKED")) {
+            self.loss_was_told(id);
+        }
         merge::insert(reply, &own, out);
     }
 

@@ -153,10 +153,12 @@ impl Engine {
     }
 
     /// Tells of a shard that has lost its history. The session has forgotten that loss, because it
-    /// is told now; unless it doesn't want the reply: then it is to be told another time.
+    /// is told now; unless it doesn't want the reply, or it is for an EXEC that may come to nothing:
+    /// then it is to be told another time.
     fn end_lost_wait(&mut self, id: SessionId, wait: Wait, lost: ShardId) {
         self.stats().waits_lost.add(1);
-        if let (true, Some(session)) = (wait.mute, self.sessions.get_mut(id)) {
+        let untold = wait.mute || !wait.has_seat();
+        if let (true, Some(session)) = (untold, self.sessions.get_mut(id)) {
             session.marks.lost(lost);
         }
         let text = text::lost_history(&self.shards[lost.index()].name());
@@ -189,6 +191,13 @@ impl Engine {
         let mut error = Vec::new();
         write::error(&mut error, text);
         Some(error)
+    }
+
+    /// EXEC's reply has told the session of a loss.
+    pub(super) fn loss_was_told(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.marks.take_loss(acks_of(&self.shards));
+        }
     }
 
     /// WAIT and WAITAOF between MULTI and EXEC are answered with what is acknowledged when EXEC
