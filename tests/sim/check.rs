@@ -45,7 +45,10 @@ impl World {
         if let Ask::Unblock { client, .. } = expected.ask {
             self.unblock_served(client);
         }
-        self.line(|| format!("client {client} is told {}", show(reply)));
+        self.line(|| {
+            let asked: String = ask(&expected).chars().take(40).collect();
+            format!("client {client} is told {} to {asked}", show(reply))
+        });
         let before = self.failure.is_some();
         self.judge(client, &expected, reply);
         if self.failure.is_some() && !before {

@@ -149,6 +149,7 @@ impl World {
             "WAIT" | "WAITAOF" => self.wait_command(node, wire, name, request),
             "AUTH" => OK.to_vec(),
             "PING" => b"+PONG\r\n".to_vec(),
+            "TIME" => b"*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n".to_vec(),
             "ECHO" => {
                 let mut reply = Vec::new();
                 resp::bulk(&mut reply, &request[1]);
@@ -163,20 +164,22 @@ impl World {
         let Some(conn) = self.nodes[node].conns.get_mut(&wire) else {
             return Vec::new();
         };
-        let header: &[u8] = match request[1].as_slice() {
-            b"3" => {
-                conn.resp = Version::Resp3;
-                b"%1\r\n"
-            }
-            _ => {
-                conn.resp = Version::Resp2;
-                b"*2\r\n"
-            }
+        match request.get(1).map(Vec::as_slice) {
+            Some(b"3") => conn.resp = Version::Resp3,
+            Some(_) => conn.resp = Version::Resp2,
+            None => {}
+        }
+        let header: &[u8] = match conn.resp {
+            Version::Resp2 => b"*2\r\n",
+            Version::Resp3 => b"%1\r\n",
         };
         [header, b"$6\r\nserver\r\n$5\r\nredis\r\n"].concat()
     }
 
     fn select(&mut self, node: usize, wire: WireNo, request: &[Vec<u8>]) -> Vec<u8> {
+        if request.len() != 2 {
+            return b"-ERR wrong number of arguments for 'select' command\r\n".to_vec();
+        }
         let db: usize = String::from_utf8_lossy(&request[1]).parse().expect("a number");
         if db >= self.plan.databases {
             return format!("-{DB_OUT_OF_RANGE}\r\n").into_bytes();
