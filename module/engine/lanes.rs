@@ -204,6 +204,9 @@ impl Engine {
         lane.refusal = failed.lane_refusal;
         if lane.refusal.is_some() {
             // Waiting for it would not help: this user, or this database, is not to be had.
+            if let Some(lane) = self.lanes.get_mut(lane_id) {
+                lane.rights.forget();
+            }
             return self.give_up_parked(id, lane_id);
         }
         if lane.parked.owed() > 0 {

@@ -9,7 +9,7 @@
 //!
 //! Commands that shards execute need no care here: a lane's links are logged in as its user, so the
 //! shard itself refuses. But what the endpoint answers would be answered to everybody. So for each
-//! such command the lane keeps what a shard said to a harmless form of it, asked when the command
+//! such command the lane keeps what a shard said to a own form of it, asked when the command
 //! is first used and again twice a second while it is. No WAIT pays a round trip for it, and who
 //! never tries a command never shows up in the shards' ACL LOG because of us.
 
@@ -73,15 +73,15 @@ enum Right {
 /// A request that changes nothing, and that a shard refuses to whom it would refuse the command.
 struct Probe {
     words: &'static [&'static str],
-    /// The command is served if no shard can be asked, and none ever was: it concerns nothing but
-    /// the client's own connection, or tells nothing that doesn't come from a shard.
-    harmless: bool,
+    /// The command is served if no shard can be asked and none ever was: it concerns nothing but
+    /// the client's own connection.
+    own: bool,
 }
 
 /// How to ask for the right to a command; none if it needs none, or if shards execute it anyway.
 fn probe(local: Local) -> Option<Probe> {
-    let own = |words| Some(Probe { words, harmless: true });
-    let others = |words| Some(Probe { words, harmless: false });
+    let own = |words| Some(Probe { words, own: true });
+    let others = |words| Some(Probe { words, own: false });
     match local {
         Local::Auth | Local::Quit | Local::Reset | Local::Info => None,
         // Shards execute them.
@@ -94,8 +94,8 @@ fn probe(local: Local) -> Option<Probe> {
         // The lane's own database follows.
         Local::Select => own(&["SELECT"]),
         Local::Ok => own(&["CLIENT", "CAPA", "weir"]),
-        Local::Wait => own(&["WAIT", "0", "0"]),
-        Local::WaitAof => own(&["WAITAOF", "0", "0", "0"]),
+        Local::Wait => others(&["WAIT", "0", "0"]),
+        Local::WaitAof => others(&["WAITAOF", "0", "0", "0"]),
         Local::PubSub(sub) => match sub {
             PubSub::Channels => others(&["PUBSUB", "CHANNELS", "weir"]),
             PubSub::NumSub => others(&["PUBSUB", "NUMSUB"]),
@@ -150,7 +150,7 @@ impl Rights {
     }
 
     /// Somebody may have got or lost rights: nothing that is known is certain any more.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         for known in &mut self.known {
             known.learned = None;
             known.outdated = known.asked.is_some();
@@ -183,8 +183,7 @@ impl Engine {
     /// Whether the session's user may do this. If not, or not yet, the request has been dealt with.
     pub(super) fn permit(&mut self, id: SessionId, local: Local) -> Result<(), Served> {
         // What EXEC serves was permitted when it was queued.
-        let Some(Probe { words, harmless }) = probe(local).filter(|_| self.captured.is_none())
-        else {
+        let Some(Probe { words, own }) = probe(local).filter(|_| self.captured.is_none()) else {
             return Ok(());
         };
         let Some(lane) = self.sessions.get(id).map(|session| session.lane) else {
@@ -192,7 +191,7 @@ impl Engine {
         };
         match self.right(id, lane, local, words) {
             Right::Granted => Ok(()),
-            Right::Unknown if harmless => Ok(()),
+            Right::Unknown if own => Ok(()),
             Right::Asked => Err(Served::Later),
             Right::Denied(text) => {
                 // Who is not logged in is told so by HELLO in words of its own.
@@ -233,9 +232,7 @@ impl Engine {
         if known.asked.is_none() {
             self.ask_right(lane_id, local, words);
         }
-        // A WAIT has a deadline, which it is to keep, and can wait for a shard by itself.
-        let waits = matches!(local, Local::Wait | Local::WaitAof);
-        let may_wait = self.may_wait_for_rights(now, waits);
+        let may_wait = self.may_wait_for_rights(now);
         let patience = self.settings.failover_timeout.max(limits::RIGHT_FIRST_MAX);
         let Some(lane) = self.lanes.get_mut(lane_id) else {
             return Right::Unknown;
@@ -268,11 +265,10 @@ impl Engine {
         Right::Asked
     }
 
-    /// Whether a shard is there that could say what a user may do; or else, if not `only_now`, may
-    /// be soon.
-    fn may_wait_for_rights(&self, now: Time, only_now: bool) -> bool {
+    /// Whether a shard is there that could say what a user may do, or may be soon.
+    fn may_wait_for_rights(&self, now: Time) -> bool {
         let mut shards = self.shards.iter();
-        shards.any(|shard| shard.is_up() || !only_now && now < shard.patience(&self.settings))
+        shards.any(|shard| shard.is_up() || now < shard.patience(&self.settings))
     }
 
     /// Asks the first shard that can be asked, and has not been.

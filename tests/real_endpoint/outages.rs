@@ -274,7 +274,12 @@ fn who_is_no_primary_or_lets_us_not_in_is_said_in_the_log() {
         // The right one is taken up without a restart.
         let mut operator = outside.host_client();
         assert_eq!(operator.command("CONFIG SET weir.shard-password sesam"), ok());
-        assert_eq!(served(&mut outside.client(), &["SET", "k", "v"]), ok());
+        let mut client = outside.client();
+        assert_eq!(served(&mut client, &["AUTH", "sesam"]), ok());
+        assert_eq!(served(&mut client, &["SET", "k", "v"]), ok());
+        // That was Weir's; a client that has not said it is told so, as by the shard.
+        let reply = outside.client().command("GET k");
+        assert!(reply.is_error("NOAUTH"), "{reply:?}");
         assert!(!outside.log().contains("sesam"), "a password is not for the log");
 
         let nothing = plan.start();
