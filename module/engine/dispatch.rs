@@ -293,7 +293,9 @@ impl Engine {
         }
         let head = Request { bytes: intake.bytes(), args: parser.args() };
         let router = Arc::clone(&self.router);
-        let planned = (!head.is_empty())
+        // Who listens may perhaps not say this: it is held, and judged when it is whole.
+        let listens = self.sessions.get(id).is_some_and(|session| session.inbox.listens);
+        let planned = (!head.is_empty() && !listens)
             .then(|| router.plan_head(&head, parser.promised(), &mut self.scratch))
             .flatten();
         if let Some(planned) = planned {
