@@ -8,32 +8,48 @@
 //!                      replica each
 //! ```
 //!
+<<<<<<< HEAD
 //! Each library has a program under `tests/clients/` that prints a line for each of its checks.
 //! Each is run in RESP2 and in RESP3, on both flavors of server, and must print the same lines, all
 //! "ok", wherever it runs: so neither a check that was left out nor one that the library itself
 //! fails can go by. `tests/setup/clients.sh` gets the libraries; where one is missing this fails.
+=======
+//! Each library has a program under `tests/clients/` that prints a line for each of its checks. It
+//! is run in RESP2 and in RESP3, on both flavors of server, and must print the same lines, all
+//! "ok", wherever it runs: so neither a check that was left out nor one that the library itself
+//! fails can go by. redis-py does the same over TLS. `tests/setup/clients.sh` gets the libraries;
+//! where one is missing this fails.
+>>>>>>> 1ad572d (make clients: over TLS too; checks that a busy machine doesn't fail)
 
 #![cfg(feature = "host")]
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+#![allow(clippy::print_stdout, reason = "how much was checked is shown")]
+
+mod certificates;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use certificates::Authority;
 use lab::cluster::{Aof, Shards};
-use lab::host::Host;
+use lab::host::{Host, Plan};
 use lab::servers::{self, Flavor, Server};
 
 /// A program may take this long: many times what it needs, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
-/// How the programs are run: the library, and what to run. `$links` is where the libraries are,
-/// `$source` where the programs are, and `$made` where what had to be compiled is.
-const PROGRAMS: &[(&str, &[&str])] = &[
+/// A library, and how its program is run. `$links` is where the libraries are, `$source` where the
+/// programs are, and `$made` where what had to be compiled is.
+type Program = (&'static str, &'static [&'static str]);
+
+/// The first of them speaks TLS as well.
+const PROGRAMS: &[Program] = &[
     ("redis-py", &["$links/redis-py/bin/python", "-B", "$source/redis-py/main.py"]),
     ("ioredis", &["$links/node/node", "$source/ioredis/main.js"]),
     ("node-redis", &["$links/node/node", "$source/node-redis/main.js"]),
@@ -86,25 +102,32 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}\n{error}", output.status);
 }
 
-/// Where a program can be run.
+/// Where programs are run, and how they get there.
 struct Place {
     name: String,
+    host: &'static str,
     port: u16,
+    /// The certificate that the place's own is signed with, if TLS is spoken there.
+    authority: Option<String>,
+}
+
+impl Place {
+    fn plain(name: String, port: u16) -> Place {
+        Place { name, host: "127.0.0.1", port, authority: None }
+    }
 }
 
 /// One run of a program.
 struct Run {
-    library: &'static str,
-    protocol: u8,
-    place: String,
+    title: String,
     lines: Vec<String>,
     /// What went wrong besides a check: how it ended, and what it wrote to standard error.
     trouble: String,
 }
 
 impl Run {
-    fn of(library: &'static str, words: &[&str], protocol: u8, place: &Place) -> Run {
-        let fill = |word: &str| {
+    fn of((library, words): &Program, protocol: u8, place: &Place) -> Run {
+        let fill = |word: &&str| {
             word.replace("$links", &links().to_string_lossy())
                 .replace("$source", &source().to_string_lossy())
                 .replace("$made", &made().to_string_lossy())
@@ -114,26 +137,41 @@ impl Run {
         command
             .arg("--kill-after=5")
             .arg(PATIENCE.as_secs().to_string())
-            .args(words.iter().map(|word| fill(word)))
-            .args(["127.0.0.1", &place.port.to_string(), &protocol.to_string()])
+            .args(words.iter().map(fill))
+            .args([place.host, &place.port.to_string(), &protocol.to_string()])
+            .args(&place.authority)
             .env("NODE_PATH", links().join(library).join("node_modules"))
             .stdin(Stdio::null());
         let output = command.output().unwrap();
+        let tls = if place.authority.is_some() { ", TLS" } else { "" };
         Run {
-            library,
-            protocol,
-            place: place.name.clone(),
+            title: format!("{library:<10} RESP{protocol}{tls} on {}", place.name),
             lines: String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(),
             trouble: trouble(&output),
         }
     }
 
-    fn title(&self) -> String {
-        format!("{:<10} RESP{} on {}", self.library, self.protocol, self.place)
+    /// How many checks were made, and how many of them were well.
+    fn counts(&self) -> (usize, usize) {
+        let ok = self.lines.iter().filter(|line| line.starts_with("ok "));
+        (self.lines.len(), ok.count())
     }
 
     fn is_good(&self) -> bool {
-        self.trouble.is_empty() && self.lines.iter().all(|line| line.starts_with("ok "))
+        let (made, ok) = self.counts();
+        self.trouble.is_empty() && ok == made && made > 0
+    }
+
+    /// What is to be said of it when it wasn't good.
+    fn report(&self) -> String {
+        let mut report = format!("\n{}:\n", self.title);
+        for line in self.lines.iter().filter(|line| !line.starts_with("ok ")) {
+            let _ = writeln!(report, "    {line}");
+        }
+        for line in self.trouble.lines() {
+            let _ = writeln!(report, "    | {line}");
+        }
+        report
     }
 }
 
@@ -148,56 +186,72 @@ fn trouble(output: &Output) -> String {
     trouble
 }
 
-/// Runs every program in both protocols at all places, a library at a time on each, and compares.
+/// Runs a program at both places, and gives what is wrong.
+fn compare(program: &Program, protocol: u8, bare: &Place, endpoint: &Place) -> String {
+    // Side by side: a program waits most of its time, for replicas and their files.
+    let [bare, endpoint] = thread::scope(|scope| {
+        [bare, endpoint]
+            .map(|place| scope.spawn(move || Run::of(program, protocol, place)))
+            .map(|run| run.join().unwrap())
+    });
+    let mut wrong = String::new();
+    for run in [&bare, &endpoint] {
+        let (made, ok) = run.counts();
+        println!("{:<50} {ok:>3} of {made:>3} checks", run.title);
+        if !run.is_good() {
+            wrong.push_str(&run.report());
+        }
+    }
+    if wrong.is_empty() && bare.lines != endpoint.lines {
+        let _ = writeln!(wrong, "\n{}: not the checks that were made on the other", endpoint.title);
+    }
+    wrong
+}
+
+/// The lines of a host that speaks TLS on this port, to clients that have no certificate.
+fn tls_lines(authority: &Authority, port: u16) -> [String; 5] {
+    authority.issue("endpoint");
+    [
+        format!("weir.tls-port {port}"),
+        format!("weir.tls-cert-file {}", authority.file("endpoint.crt")),
+        format!("weir.tls-key-file {}", authority.file("endpoint.key")),
+        format!("weir.tls-ca-cert-file {}", authority.file("ca.crt")),
+        "weir.tls-auth-clients no".into(),
+    ]
+}
+
+/// Runs every program in both protocols, on a bare server and on the endpoint.
 fn programs_hold(flavor: Flavor) {
     compile();
     let server = Server::of(flavor);
     let plan = || Shards::of(&server).replicas(1).aof(Aof::EverySecond);
-    let bare = plan().shards(1).start();
-    let shards = plan().shards(2).start();
-    let host = Host::of(&server).upstream(shards.upstream()).start();
-    let bare_place = Place { name: format!("a bare {flavor}"), port: bare.primary(0).port() };
-    let endpoint = Place { name: format!("the endpoint of {flavor}"), port: host.endpoint_port() };
+    let (bare, shards) = (plan().shards(1).start(), plan().shards(2).start());
+    let authority = Authority::new("clients");
+    let tls_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let host = Host::of(&server).upstream(shards.upstream());
+    let host = tls_lines(&authority, tls_port).into_iter().fold(host, Plan::line).start();
 
-    let mut report = String::new();
-    let mut failed = false;
-    let runs: Vec<[Run; 2]> = thread::scope(|scope| {
-        // Libraries go side by side, as the programs of many users do; the two places of one run,
-        // which are compared, as well.
-        let libraries: Vec<_> = PROGRAMS
-            .iter()
-            .flat_map(|program| [(program, 2), (program, 3)])
-            .map(|((library, words), protocol)| {
-                let places = [&bare_place, &endpoint];
-                scope.spawn(move || places.map(|place| Run::of(library, words, protocol, place)))
-            })
-            .collect();
-        libraries.into_iter().map(|library| library.join().unwrap()).collect()
+    let on_bare = Place::plain(format!("a bare {flavor}"), bare.primary(0).port());
+    let on_endpoint = Place::plain(format!("the endpoint of {flavor}"), host.endpoint_port());
+    let over_tls = Place {
+        name: on_endpoint.name.clone(),
+        // The name that its certificate is for.
+        host: "localhost",
+        port: tls_port,
+        authority: Some(authority.file("ca.crt")),
+    };
+    let plain = PROGRAMS.iter().map(|program| (program, &on_endpoint));
+    let cases: Vec<_> = plain.chain([(&PROGRAMS[0], &over_tls)]).collect();
+    let wrong: String = thread::scope(|scope| {
+        let on_bare = &on_bare;
+        let both = |(program, place)| {
+            scope.spawn(move || [2, 3].map(|resp| compare(program, resp, on_bare, place)).concat())
+        };
+        let running: Vec<_> = cases.into_iter().map(both).collect();
+        running.into_iter().map(|case| case.join().unwrap()).collect()
     });
-    for [bare, endpoint] in &runs {
-        for run in [bare, endpoint] {
-            let ok = run.lines.iter().filter(|line| line.starts_with("ok ")).count();
-            println!("{:<50} {ok:>3} of {:>3} checks", run.title(), run.lines.len());
-            if !run.is_good() {
-                failed = true;
-                let _ = writeln!(report, "\n{}:", run.title());
-                for line in run.lines.iter().filter(|line| !line.starts_with("ok ")) {
-                    let _ = writeln!(report, "    {line}");
-                }
-                for line in run.trouble.lines() {
-                    let _ = writeln!(report, "    | {line}");
-                }
-            }
-        }
-        if bare.lines.is_empty()
-            || (bare.is_good() && endpoint.is_good() && bare.lines != endpoint.lines)
-        {
-            failed = true;
-            let _ = writeln!(report, "\n{}: other checks than on the other", endpoint.title());
-        }
-    }
     assert!(host.is_running(), "the host has ended; the end of its log:\n{}", host.log_end());
-    assert!(!failed, "{report}");
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[test]

@@ -20,7 +20,7 @@
 #include <hiredis/hiredis.h>
 
 /* Nothing here takes nearly as long, unless something never comes. */
-static const struct timeval patience = {.tv_sec = 15};
+static const struct timeval patience = {.tv_sec = 40};
 
 static const char *host;
 static int port, protocol;
@@ -291,16 +291,16 @@ static void watch(redisContext *c) {
 
 static void acknowledged(redisContext *c) {
     is_text(call(c, "SET %s v", key("acknowledged")), "OK");
-    is_int(call(c, "WAIT 1 5000"), 1);
+    is_int(call(c, "WAIT 1 20000"), 1);
     /* There is one replica, and no more come. */
     is_int(call(c, "WAIT 2 100"), 1);
-    redisReply **files = elements(call(c, "WAITAOF 1 1 5000"), 2);
+    redisReply **files = elements(call(c, "WAITAOF 1 1 20000"), 2);
     is_int(files[0], 1);
     is_int(files[1], 1);
     is_error(call(c, "WAIT 1 -1"), "ERR timeout is negative");
     redisAppendCommand(c, "SET %s a", key("w1"));
     redisAppendCommand(c, "SET %s b", key("w2"));
-    redisAppendCommand(c, "WAIT 1 5000");
+    redisAppendCommand(c, "WAIT 1 20000");
     redisAppendCommand(c, "GET %s", key("w1"));
     is_text(next_reply(c), "OK");
     is_text(next_reply(c), "OK");
@@ -405,7 +405,7 @@ static void lock(redisContext *c) {
         "return 0";
     redisContext *other = connect_to();
     is_text(call(c, "SET %s me NX PX 10000", key("lock")), "OK");
-    is_int(call(c, "WAIT 1 5000"), 1);
+    is_int(call(c, "WAIT 1 20000"), 1);
     is_nil(call(other, "SET %s you NX PX 10000", key("lock")));
     is_int(call(other, "EVAL %s 1 %s you", unlock, key("lock")), 0);
     is_int(call(c, "EVAL %s 1 %s me", unlock, key("lock")), 1);

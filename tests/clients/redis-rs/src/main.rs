@@ -6,6 +6,7 @@
 
 mod asynchronous; // the multiplexed connection, client-side caching, Pub/Sub as a stream
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::panic;
 use std::process::ExitCode;
@@ -15,11 +16,11 @@ use std::time::{Duration, Instant};
 use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{
     Client, Commands, Connection, ConnectionInfo, Direction, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, RedisError, RedisResult, Script, ServerErrorKind, cmd, pipe,
+    ProtocolVersion, PushKind, RedisError, RedisResult, Script, ServerErrorKind, cmd, pipe,
 };
 
 /// Nothing here takes nearly as long, unless something never comes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Who to connect to, and how this run's keys are named.
 pub struct World {
@@ -120,31 +121,34 @@ const CHECKS: &[(&str, Check)] = &[
     ("async: a cache at the client's side is told of changes", asynchronous::caching),
 ];
 
+thread_local! {
+    /// What the last failed assertion of this thread said.
+    static FAILURE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 fn main() -> ExitCode {
     let Some(world) = World::from_args() else {
         eprintln!("usage: weir-clients-redis-rs HOST PORT PROTOCOL");
         return ExitCode::from(2);
     };
-    // A failed assertion is a line of ours, not a report of a crash.
-    panic::set_hook(Box::new(|_| {}));
+    // A failed assertion is a line of ours, and not a report of a crash.
+    panic::set_hook(Box::new(|panic| {
+        let line = panic.location().map_or(0, |at| at.line());
+        let text = panic.payload_as_str().unwrap_or("panicked");
+        FAILURE.with_borrow_mut(|failure| *failure = format!("line {line}: {text}"));
+    }));
     let mut failed = false;
     for (what, check) in CHECKS {
-        let outcome = panic::catch_unwind(|| check(&world, &mut world.connect()));
-        let why = match outcome {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => Some(panic.downcast_ref::<String>().cloned().unwrap_or_else(|| {
-                (*panic.downcast_ref::<&str>().unwrap_or(&"panicked")).to_owned()
-            })),
-        };
-        match why {
-            None => println!("ok {what}"),
-            Some(why) => {
-                failed = true;
-                let why: Vec<&str> = why.split_whitespace().collect();
-                println!("not ok {what}: {}", why.join(" "));
+        let why = match panic::catch_unwind(|| check(&world, &mut world.connect())) {
+            Ok(Ok(())) => {
+                println!("ok {what}");
+                continue;
             }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => FAILURE.take(),
+        };
+        failed = true;
+        println!("not ok {what}: {}", why.split_whitespace().collect::<Vec<_>>().join(" "));
     }
     ExitCode::from(u8::from(failed))
 }
@@ -333,13 +337,13 @@ fn optimistic(world: &World, con: &mut Connection) -> RedisResult<()> {
 
 pub fn wait_for(replicas: i64) -> redis::Cmd {
     let mut wait = cmd("WAIT");
-    wait.arg(replicas).arg(5000);
+    wait.arg(replicas).arg(20_000);
     wait
 }
 
 pub fn wait_for_files() -> redis::Cmd {
     let mut wait = cmd("WAITAOF");
-    wait.arg(1).arg(1).arg(5000);
+    wait.arg(1).arg(1).arg(20_000);
     wait
 }
 
@@ -454,17 +458,17 @@ fn pushes(world: &World, con: &mut Connection) -> RedisResult<()> {
         assert!(own.subscribe_resp3(world.key("push")).is_err(), "RESP2 has no pushes");
         return Ok(());
     }
+    // It only sends this. Confirmations and messages are read with the replies of later commands.
     own.subscribe_resp3(world.key("push"))?;
+    let mut comes = |kind: PushKind| {
+        eventually("a push", || {
+            let () = own.set(world.key("pushed"), "v").expect("a subscriber may write");
+            pushed.try_iter().any(|push| push.kind == kind)
+        });
+    };
+    comes(PushKind::Subscribe);
     assert_eq!(con.publish::<_, _, i64>(world.key("push"), "v")?, 1);
-    // Commands go on; the message is read with their replies.
-    eventually("the message", || {
-        let () = own.set(world.key("pushed"), "v").expect("a subscriber may write");
-        pushed.try_iter().any(|push| {
-            redis::Msg::from_push_info(push).is_some_and(|message| {
-                message.get_payload::<String>().is_ok_and(|text| text == "v")
-            })
-        })
-    });
+    comes(PushKind::Message);
     own.unsubscribe_resp3(world.key("push"))?;
     assert_eq!(own.get::<_, String>(world.key("pushed"))?, "v");
     Ok(())
