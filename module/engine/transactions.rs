@@ -55,10 +55,13 @@ impl Engine {
             return None;
         }
         let router = Arc::clone(&self.router);
-        if let Ok(spec) = router.table().check(request)
-            && router.table().spec(spec).flags.any(Flags::NO_MULTI)
-        {
-            return Some(InMulti::Refuse(text::NO_MULTI.as_bytes().to_vec()));
+        if let Ok(spec) = router.table().check(request) {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.last_command = Some(spec);
+            }
+            if router.table().spec(spec).flags.any(Flags::NO_MULTI) {
+                return Some(InMulti::Refuse(text::NO_MULTI.as_bytes().to_vec()));
+            }
         }
         let spec = match router.plan(request, &mut self.scratch) {
             Plan::One { spec, .. } | Plan::Blocking { spec, .. } => spec.id,

@@ -173,3 +173,17 @@ fn a_shard_that_dies_ends_the_transaction_and_not_the_connection() {
         }
     }
 }
+
+#[test]
+fn the_list_of_clients_tells_what_a_transaction_did_last() {
+    for server in servers::both() {
+        let database = Database::start(&server, 1);
+        let (mut client, mut other) = (database.client(), database.client());
+        let id = client.command("CLIENT ID").int();
+        for (line, told) in [("MULTI", "multi"), ("GET k", "get"), ("EXEC", "exec")] {
+            client.command(line);
+            let list = other.command(&format!("CLIENT LIST ID {id}")).text();
+            assert!(list.contains(&format!(" cmd={told} ")), "{line}: {list}");
+        }
+    }
+}
