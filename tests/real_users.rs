@@ -497,3 +497,23 @@ fn no_password_outlives_its_sessions() {
         }
     }
 }
+
+#[test]
+fn a_database_that_was_chosen_before_the_login_stays() {
+    for server in both() {
+        let database = Database::start(&server, 2, &[]);
+        let mut client = database.client();
+        assert_eq!(client.command("SELECT 9"), ok());
+        assert_eq!(client.command("SET key:0 nine"), ok());
+        // Who may not SELECT.
+        assert_eq!(client.call(&["AUTH", "few", "sesam"]), ok());
+        assert_eq!(client.command("GET key:0"), bulk("nine"));
+        assert!(client.command("SELECT 8").is_error("NOPERM"));
+        // The same on a connection of its own.
+        let mut client = database.login("ann");
+        assert_eq!(client.command("SELECT 9"), ok());
+        assert_eq!(client.command("WATCH key:0"), ok());
+        assert_eq!(client.call(&["AUTH", "few", "sesam"]), ok());
+        assert_eq!(client.command("GET key:0"), bulk("nine"));
+    }
+}

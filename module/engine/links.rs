@@ -47,7 +47,16 @@ const GREETING_BYTES_MAX: usize = 512;
 /// needs no other right, tells.
 pub(super) fn write_lane(out: &mut Vec<u8>, lane: &LaneKey, was_ours: bool) -> Vec<Own> {
     let mut owed = Vec::with_capacity(3);
+    let select = |out: &mut Vec<u8>, owed: &mut Vec<Own>| {
+        if lane.db != 0 {
+            write::request(out, &["SELECT", lane.db.to_string().as_str()]);
+            owed.push(Own::Lane);
+        }
+    };
     if let Some(login) = &lane.login {
+        // As Weir's own user still: the client may have chosen its database as another user than it
+        // is now, who may not SELECT.
+        select(out, &mut owed);
         login.write(out);
         owed.push(Own::Entered);
     }
@@ -55,9 +64,8 @@ pub(super) fn write_lane(out: &mut Vec<u8>, lane: &LaneKey, was_ours: bool) -> V
         write::request(out, &["HELLO", lane.resp.number().to_string().as_str()]);
         owed.push(Own::Lane);
     }
-    if lane.db != 0 {
-        write::request(out, &["SELECT", lane.db.to_string().as_str()]);
-        owed.push(Own::Lane);
+    if lane.login.is_none() {
+        select(out, &mut owed);
     }
     owed
 }

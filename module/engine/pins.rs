@@ -200,9 +200,9 @@ impl Engine {
         };
         let key = self.lanes.key(lane);
         for (_, pin) in session.pins.clone() {
-            if let Some(link) = self.links.get_mut(pin) {
-                link.role = Role::Pinned(lane);
-            }
+            let Some(link) = self.links.get_mut(pin) else { continue };
+            let was = link.role.lane().map(|lane| self.lanes.key(lane).db);
+            link.role = Role::Pinned(lane);
             if let (Some(login), Some(link)) = (&key.login, self.links.get_mut(pin)) {
                 link.silent_since = self.now;
                 let token = Token::Own(Own::Entered);
@@ -213,9 +213,12 @@ impl Engine {
             self.send_by(pin, moved, |out| {
                 write::request(out, &["HELLO", key.resp.number().to_string().as_str()]);
             });
-            self.send_by(pin, moved, |out| {
-                write::request(out, &["SELECT", key.db.to_string().as_str()]);
-            });
+            // Who has just logged in may have no right to.
+            if was != Some(key.db) {
+                self.send_by(pin, moved, |out| {
+                    write::request(out, &["SELECT", key.db.to_string().as_str()]);
+                });
+            }
         }
     }
 
