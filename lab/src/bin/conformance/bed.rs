@@ -61,7 +61,7 @@ impl Bed {
     /// Who of these has ended though nobody wanted it, with the end of the log.
     pub(crate) fn fallen(&self) -> Option<String> {
         let named = |name: &str, server: &Proc| {
-            let text = || format!("{name} has ended:\n{}", server.log_end());
+            let text = || format!("{name} has ended:\n{}", last_words(&server.log()));
             (!server.is_running()).then(text)
         };
         match self {
@@ -72,4 +72,13 @@ impl Bed {
             }),
         }
     }
+}
+
+/// What a server that crashed says first of it, or the end of the log of one that has just gone.
+fn last_words(log: &str) -> String {
+    const LINES: usize = 60;
+    let lines: Vec<&str> = log.lines().collect();
+    let crash = lines.iter().position(|line| line.contains("BUG REPORT START"));
+    let begin = crash.unwrap_or(lines.len().saturating_sub(LINES));
+    lines[begin..].iter().take(LINES).map(|line| format!("{line}\n")).collect()
 }
