@@ -8,18 +8,11 @@
 //!                      replica each
 //! ```
 //!
-<<<<<<< HEAD
-//! Each library has a program under `tests/clients/` that prints a line for each of its checks.
-//! Each is run in RESP2 and in RESP3, on both flavors of server, and must print the same lines, all
-//! "ok", wherever it runs: so neither a check that was left out nor one that the library itself
-//! fails can go by. `tests/setup/clients.sh` gets the libraries; where one is missing this fails.
-=======
 //! Each library has a program under `tests/clients/` that prints a line for each of its checks. It
 //! is run in RESP2 and in RESP3, on both flavors of server, and must print the same lines, all
 //! "ok", wherever it runs: so neither a check that was left out nor one that the library itself
 //! fails can go by. redis-py does the same over TLS. `tests/setup/clients.sh` gets the libraries;
 //! where one is missing this fails.
->>>>>>> 1ad572d (make clients: over TLS too; checks that a busy machine doesn't fail)
 
 #![cfg(feature = "host")]
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
