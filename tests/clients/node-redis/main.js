@@ -343,7 +343,7 @@ check("blocked commands within a row of others", async (client) => {
 
 check("XREAD BLOCK", async (client) => {
   const own = await connect();
-  const read = own.xRead({ key: key("xread"), id: "$" }, { BLOCK: 5000 });
+  const read = own.xRead({ key: key("xread"), id: "0" }, { BLOCK: 20_000 });
   await sleep(50);
   await client.xAdd(key("xread"), "*", { n: "1" });
   const [{ messages }] = await read;

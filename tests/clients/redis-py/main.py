@@ -566,10 +566,10 @@ def _(client):
     client.zadd(together("zq"), {"m": 1.5})
     equal(list(client.bzpopmin([together("zq")], 5)), [together("zq"), "m", 1.5])
     name = together("xq")
-    client.xadd(name, {"n": 1})
+    last = client.xadd(name, {"n": 1})
     adder = threading.Timer(0.1, lambda: client.xadd(name, {"n": 2}))
     adder.start()
-    read = client.xread({name: "$"}, block=5000)
+    read = client.xread({name: last}, block=20000)
     adder.join()
     rows = read[name][0] if isinstance(read, dict) else read[0][1]
     equal([fields for _id, fields in rows], [{"n": "2"}])

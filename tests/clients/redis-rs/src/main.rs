@@ -417,7 +417,7 @@ fn blocking(world: &World, con: &mut Connection) -> RedisResult<()> {
             other.xadd(world.key("xread"), "*", &[("n", "1")]).expect("added")
         }));
         let options = StreamReadOptions::default().block(5000);
-        let read: StreamReadReply = con.xread_options(&[world.key("xread")], &["$"], &options)?;
+        let read: StreamReadReply = con.xread_options(&[world.key("xread")], &["0"], &options)?;
         assert_eq!(read.keys[0].ids[0].get::<String>("n").as_deref(), Some("1"));
         Ok(())
     })
@@ -425,28 +425,29 @@ fn blocking(world: &World, con: &mut Connection) -> RedisResult<()> {
 
 fn publish(world: &World, con: &mut Connection) -> RedisResult<()> {
     let mut own = world.connect();
+    // All in one slot: channels of several shards keep the order of their own messages only.
     {
         let mut subscriber = own.as_pubsub();
         subscriber.set_read_timeout(Some(PATIENCE))?;
-        subscriber.subscribe(world.key("channel"))?;
-        subscriber.psubscribe(world.key("p:*"))?;
+        subscriber.subscribe(world.together("channel"))?;
+        subscriber.psubscribe(world.together("p:*"))?;
         for n in 0..100 {
-            assert_eq!(con.publish::<_, _, i64>(world.key("channel"), n)?, 1);
+            assert_eq!(con.publish::<_, _, i64>(world.together("channel"), n)?, 1);
         }
-        assert_eq!(con.publish::<_, _, i64>(world.key("p:x"), "by pattern")?, 1);
+        assert_eq!(con.publish::<_, _, i64>(world.together("p:x"), "by pattern")?, 1);
         for n in 0..100 {
             let message = subscriber.get_message()?;
-            assert_eq!(message.get_channel_name(), world.key("channel"));
+            assert_eq!(message.get_channel_name(), world.together("channel"));
             assert_eq!(message.get_payload::<i64>()?, n);
         }
         let message = subscriber.get_message()?;
-        assert_eq!(message.get_pattern::<Option<String>>()?, Some(world.key("p:*")));
+        assert_eq!(message.get_pattern::<Option<String>>()?, Some(world.together("p:*")));
         assert_eq!(message.get_payload::<String>()?, "by pattern");
-        subscriber.unsubscribe(world.key("channel"))?;
+        subscriber.unsubscribe(world.together("channel"))?;
     }
     // Leaving it gives up the pattern as well; the connection is one for commands again.
     assert_eq!(own.get::<_, Option<String>>(world.key("missing"))?, None);
-    assert_eq!(con.publish::<_, _, i64>(world.key("p:x"), "nobody")?, 0);
+    assert_eq!(con.publish::<_, _, i64>(world.together("p:x"), "nobody")?, 0);
     Ok(())
 }
 
