@@ -474,6 +474,10 @@ fn no_password_outlives_its_sessions() {
             assert!(session.call(&["AUTH", "zoe", &wrong]).is_error("WRONGPASS"));
             sessions.push(session);
         }
+        let mut listener = database.login("ann");
+        assert_eq!(listener.call(&["AUTH", "zoe", &right]), ok());
+        assert_eq!(listener.command("SUBSCRIBE news").items()[2].int(), 1);
+        sessions.push(listener);
         // Never served: half of an AUTH.
         let mut half = database.client();
         half.send_raw(
