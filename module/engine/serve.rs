@@ -121,6 +121,8 @@ impl Engine {
     pub(super) fn close_session(&mut self, id: SessionId, after_flush: bool) {
         if self.sessions.get(id).is_some() {
             if after_flush {
+                // Nothing comes behind what it is owed.
+                self.stop_listening(id);
                 self.flush_session(id);
             }
             self.outputs.push_back(Output::CloseSession { session: id, after_flush });
