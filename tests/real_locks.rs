@@ -296,7 +296,7 @@ fn a_lock_that_the_replicas_do_not_have_is_said_to_be_held_by_none() {
             }
             let replies = stage.same(|connect| {
                 let mut client = connect().patience(Duration::from_secs(20));
-                let batch = [eval(TAKE, &[name], &["30000", "me:1"]), words("WAIT 1 300")];
+                let batch = [eval(TAKE, &[name], &["30000", "me:1"]), words("WAIT 1 1000")];
                 client.pipeline(&batch)
             });
             assert_eq!(replies[1], Value::Int(0), "{replies:?}");

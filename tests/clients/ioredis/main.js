@@ -229,7 +229,7 @@ check("WAIT and WAITAOF", async () => {
   const own = connect();
   await own.set(key("acknowledged"), "v");
   assert.equal(await own.wait(1, 20_000), 1);
-  assert.equal(await own.wait(2, 100), 1);
+  assert.equal(await own.wait(2, 1000), 1);
   assert.deepEqual(await own.call("WAITAOF", 1, 1, 20_000), [1, 1]);
   assert.equal(await connect().wait(1, 20_000), 1);
 });

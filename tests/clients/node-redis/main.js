@@ -259,7 +259,7 @@ check("WAIT and WAITAOF", async () => {
   const own = await connect();
   await own.set(key("acknowledged"), "v");
   assert.equal(await own.wait(1, 20_000), 1);
-  assert.equal(await own.wait(2, 100), 1);
+  assert.equal(await own.wait(2, 1000), 1);
   assert.deepEqual(await own.sendCommand(["WAITAOF", "1", "1", "20000"]), [1, 1]);
   assert.equal(await (await connect()).wait(1, 20_000), 1);
 });

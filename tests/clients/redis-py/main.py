@@ -437,7 +437,7 @@ def _(client):
         equal(own.wait(1, 20000), 1)
         equal(own.wait(0, 0), 1)
         # There is one replica, and no more come.
-        equal(own.wait(2, 100), 1)
+        equal(own.wait(2, 1000), 1)
     # Who wrote nothing has nothing to wait for.
     with connect(single_connection_client=True) as idle:
         equal(idle.wait(1, 20000), 1)
