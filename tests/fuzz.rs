@@ -37,6 +37,20 @@ const REQUESTS: &[&[u8]] = &[
     b"set \"a b\" 'c'\r\n",
     b"*1\r\n$4\r\nQUIT\r\n",
     b"\r\n*0\r\n*-1\r\n",
+    b"HELLO 3\r\n",
+    b"HELLO 2\r\nSELECT 1\r\n",
+    b"RESET\r\n",
+    b"WATCH k\r\nMULTI\r\nSET k 1\r\nWAIT 0 0\r\nGET k\r\nEXEC\r\n",
+    b"MULTI\r\nSET k 1\r\nGET other\r\n",
+    b"EXEC\r\n",
+    b"DISCARD\r\nUNWATCH\r\n",
+    b"BLPOP k 1\r\nGET k\r\n",
+    b"*6\r\n$5\r\nXREAD\r\n$5\r\nBLOCK\r\n$2\r\n10\r\n$7\r\nSTREAMS\r\n$1\r\ns\r\n$1\r\n$\r\n",
+    b"SUBSCRIBE a b\r\nPSUBSCRIBE *\r\n",
+    b"SSUBSCRIBE a\r\nSUNSUBSCRIBE\r\n",
+    b"UNSUBSCRIBE\r\nPUNSUBSCRIBE\r\nPUBSUB NUMSUB a\r\n",
+    b"PUBLISH a b\r\nSPUBLISH a b\r\n",
+    b"CONFIG GET maxmemory*\r\nCLIENT INFO\r\n",
 ];
 
 /// What shards say.
@@ -51,6 +65,22 @@ const REPLIES: &[&[u8]] = &[
     b"*2\r\n:1\r\n:1\r\n",
     b"$70000\r\nyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
     b"%1\r\n+a\r\n+b\r\n",
+    b"_\r\n",
+    b"*-1\r\n",
+    b"+QUEUED\r\n",
+    b"-NOPERM no\r\n",
+    b"=7\r\ntxt:abc\r\n",
+    b"~2\r\n#t\r\n,1.5\r\n",
+    b"%1\r\n$9\r\nmaxmemory\r\n$1\r\n0\r\n",
+    b"|1\r\n+k\r\n+v\r\n:5\r\n",
+    b"!7\r\nERR\r\nx.\r\n",
+    b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
+    b">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
+    b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n",
+    b">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\na\r\n$1\r\nb\r\n",
+    b">3\r\n$12\r\nsunsubscribe\r\n_\r\n:0\r\n",
+    b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n",
+    b">0\r\n",
 ];
 
 const INFO: &str = "run_id:r\r\nredis_version:8.0.6\r\nrole:master\r\nconnected_slaves:1\r\n\
@@ -103,6 +133,8 @@ struct World {
     sessions: Slab<SessionId, ()>,
     open: Vec<SessionId>,
     links: HashMap<LinkId, bool>,
+    /// The last that the engine wrote to each.
+    wrote: HashMap<LinkId, String>,
 }
 
 impl World {
@@ -127,6 +159,7 @@ impl World {
             sessions: Slab::default(),
             open: Vec::new(),
             links: HashMap::new(),
+            wrote: HashMap::new(),
         }
     }
 
@@ -142,7 +175,9 @@ impl World {
                 }
                 Output::CloseSession { session, .. } => self.closed(session),
                 Output::FlushLink { link } if !dice.one_in(8) => {
-                    let bytes = self.engine.link_output(link).iter().map(|part| part.len()).sum();
+                    let written = self.engine.link_output(link).concat();
+                    let bytes = written.len();
+                    self.wrote.insert(link, String::from_utf8_lossy(&written).into_owned());
                     self.engine.handle(Event::LinkWrote { link, bytes }, self.now);
                 }
                 Output::FlushSession { session } if !dice.one_in(8) => {
@@ -229,7 +264,10 @@ impl World {
             self.links.insert(link, true);
             self.tell(Event::LinkOpened { link }, dice);
             // A greeting as it should be, or the world would never get beyond it.
-            let info = format!("+OK\r\n:7\r\n${}\r\n{INFO}\r\n", INFO.len());
+            let asked = self.wrote.remove(&link).unwrap_or_default();
+            let lane = ["AUTH", "HELLO", "SELECT"].iter().map(|word| asked.matches(word).count());
+            let lane = "+OK\r\n".repeat(lane.sum());
+            let info = format!("+OK\r\n:7\r\n${}\r\n{INFO}\r\n{lane}", INFO.len());
             self.shard_says(link, info.as_bytes(), dice);
         }
     }
