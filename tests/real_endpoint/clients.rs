@@ -112,7 +112,8 @@ fn a_client_is_told_of_itself() {
         assert_eq!(client.command("CLIENT GETNAME").text(), "again");
         let stock = database.shards.primary(0).client().command("HELLO");
         assert_eq!(hello.field("version"), stock.field("version"));
-        assert!(client.command("HELLO 3").is_error("NOPROTO"));
+        assert!(client.command("HELLO 4").is_error("NOPROTO"));
+        assert_eq!(client.command("HELLO 3").field("proto").int(), 3);
 
         client.send_raw(b"QUIT\r\nPING\r\n");
         assert_eq!(client.read(), ok());
