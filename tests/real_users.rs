@@ -255,6 +255,8 @@ fn the_sessions_of_a_user_are_known_by_it() {
         let list = ann.command("CLIENT LIST").text();
         assert_eq!(list.matches(" user=few ").count(), 1, "{list}");
         assert_eq!(database.client().command("CLIENT KILL USER few").int(), 1);
+        let unknown = ann.command("CLIENT KILL USER stranger");
+        assert_eq!(unknown, database.bare.client().command("CLIENT KILL USER stranger"));
         few.assert_closed();
         assert_eq!(ann.command("PING"), simple("PONG"));
     }

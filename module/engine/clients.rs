@@ -15,7 +15,8 @@ use crate::text;
 
 use super::channels::Tally;
 use super::event::{Answer, Asker, ClientFilter, Destination, Mail, Question};
-use super::{Asked, Engine, Mode, Output, Session};
+use super::link::Token;
+use super::{Asked, Engine, Mode, Output, Session, dispatch};
 
 /// How the workers' answers become a client's reply.
 #[derive(Debug)]
@@ -149,9 +150,39 @@ impl Engine {
         }
         let own = self.sessions.get(id).map_or(0, |session| session.client);
         match kill_filter(request, own) {
+            Ok(filter) if filter.user.is_some() => self.kill_user(id, filter),
             Ok(filter) => self.ask_workers(id, &Question::Kill(filter), Finish::Count),
             Err(text) => self.answer_error(id, &text),
         }
+    }
+
+    /// CLIENT KILL with USER: only a shard knows whether there is such a user.
+    fn kill_user(&mut self, id: SessionId, filter: ClientFilter) {
+        let user = filter.user.clone().unwrap_or_default();
+        let finish = dispatch::Finish::KillUser(Box::new(filter));
+        let Some(seat) = self.reserve_parts(id, 1, finish) else {
+            return;
+        };
+        let token = Token::Part { session: id, seat, part: 0, writes: false };
+        let shard = self.any_shard();
+        self.send(shard, token, |out| {
+            // None of its own clients ever has this id.
+            write::request(out, &["CLIENT", "KILL", "USER", &user, "ID", "9223372036854775807"]);
+        });
+    }
+
+    /// A shard has said whether there is the user whose sessions are to be closed.
+    pub(super) fn user_known(
+        &mut self,
+        id: SessionId,
+        seat: SeatNumber,
+        filter: &ClientFilter,
+        reply: &[u8],
+    ) {
+        if reply.starts_with(b"-") {
+            return self.fill_seat(id, seat, reply);
+        }
+        self.put_question(id, seat, &Question::Kill(filter.clone()), Finish::Count);
     }
 
     /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`. Source: redis `networking.c`, `clientUnblockCommand`.

@@ -11,7 +11,7 @@ use crate::route::{self, Plan};
 use crate::session::{Queue, SeatNumber};
 use crate::{merge, text};
 
-use super::event::Question;
+use super::event::{ClientFilter, Question};
 use super::link::Token;
 use super::upload::Target;
 use super::users::Entry;
@@ -53,6 +53,8 @@ pub(super) enum Finish {
     Enter(Box<Entry>),
     /// All must succeed, and then all workers are to do this.
     Tell(Question),
+    /// If it is no error, the sessions of a user are closed.
+    KillUser(Box<ClientFilter>),
 }
 
 impl Engine {
@@ -212,6 +214,7 @@ impl Engine {
                 reply.extend_from_slice(parts[0]);
             }
             Finish::Enter(entry) => self.enter(id, entry, parts[0], &mut reply),
+            Finish::KillUser(filter) => return self.user_known(id, seat, filter, parts[0]),
             Finish::Tell(question) => return self.tell_workers(id, seat, question, &parts),
         }
         self.stats().error_replies.add(u64::from(reply.starts_with(b"-")));
