@@ -242,9 +242,9 @@ pub const PLAN_ARGS_KEPT: usize = 64 * 1024;
 
 // ------------------------------------------------------------------------------------ pubsub
 
-/// How long nobody must have listened to a topic before its shard is told. Who unsubscribes and
-/// subscribes again, as locks and request-reply clients do, then costs the shard nothing. Long
-/// beside the time that a PUBLISH is under way, short for messages that come for nobody.
+/// How long a topic is remembered when nobody listens to it any more. Until then a PUBLISH's count
+/// may still include our own subscription. Long beside the time that a PUBLISH is under way; it costs
+/// a few hundred bytes for each topic that was left in this time.
 pub const TOPIC_LINGER: Duration = Duration::from_secs(1);
 // ------------------------------------------------------------------------------------ users
 

@@ -327,6 +327,14 @@ impl World {
             });
             let receivers = self.book.receivers(ShardId(shard), Kind::Channel, name.as_bytes());
             assert_eq!(receivers.listeners, listening.count() as u64);
+            for &feed in &self.feeds {
+                let early =
+                    self.book.early_listeners(feed, ShardId(shard), Kind::Channel, name.as_bytes());
+                for listener in early {
+                    let (_, names, _) = &self.asking[&listener];
+                    assert!(names.iter().any(|asked| asked == name), "who asks is early");
+                }
+            }
             assert!(receivers.wires >= at_shard.count() as u64, "a wire that isn't counted");
         }
     }

@@ -150,6 +150,9 @@ impl Engine {
         session.mode = Mode::Serving;
         let out = out_of(&mut session.out, &mut self.memory);
         self.feeds.book.join(id, session.resp, out, self.now);
+        session.inbox.held.append(&mut session.inbox.early);
+        session.inbox.early = Vec::new();
+        self.carry_words();
         self.note_listening(id);
         self.touch(id);
     }
@@ -157,8 +160,10 @@ impl Engine {
     /// What a client has asked to listen to is not to be had.
     pub(super) fn fail_ask(&mut self, id: SessionId, text: &[u8]) {
         self.feeds.book.cancel(id, self.now);
+        self.carry_words();
         if let Some(session) = self.sessions.get_mut(id) {
             session.mode = Mode::Serving;
+            session.inbox.early = Vec::new();
         }
         self.stats().error_replies.add(1);
         self.answer(id, |out| write::error_bytes(out, text));
@@ -225,6 +230,7 @@ impl Engine {
         let out = out_of(&mut session.out, &mut self.memory);
         let named = (request.len() > 1).then(|| names(request, 1));
         self.feeds.book.leave(id, kind, named, session.resp, out, self.now);
+        self.carry_words();
         self.note_listening(id);
         self.touch(id);
         Served::Done
@@ -233,6 +239,7 @@ impl Engine {
     /// The client listens to nothing from now on, and isn't told.
     pub(super) fn stop_listening(&mut self, id: SessionId) {
         self.feeds.book.forget(id, self.now);
+        self.carry_words();
         self.note_listening(id);
     }
 
@@ -402,6 +409,7 @@ impl Engine {
                 Answer::PubSub(PubSubAnswer::Receivers(more)) => {
                     receivers.wires += more.wires;
                     receivers.listeners += more.listeners;
+                    receivers.joining += more.joining;
                 }
                 Answer::PubSub(PubSubAnswer::Names(more)) => names.extend(more),
                 Answer::PubSub(PubSubAnswer::Listeners(more)) => {
@@ -418,9 +426,7 @@ impl Engine {
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         match tally {
             Tally::Receivers(counted) => {
-                // What is left are listeners that came to the shard by another way.
-                let others = counted.saturating_sub(receivers.wires);
-                write::int(&mut reply, count(others + receivers.listeners));
+                write::int(&mut reply, count(receivers.of(counted)));
             }
             Tally::Names => {
                 write::array(&mut reply, names.len());

@@ -149,12 +149,11 @@ impl Engine {
         }
     }
 
-    /// Now and then: tells shards what nobody listens to any more, opens wires that are missing,
-    /// looks after those that are quiet, closes what nobody needs, and gives up asks.
+    /// Now and then: opens wires that are missing, looks after those that are quiet, closes what
+    /// nobody needs, and gives up asks.
     pub(super) fn sweep_feeds(&mut self) {
         let now = self.now;
         self.feeds.book.sweep(now);
-        self.carry_words();
         let feeds: Vec<FeedId> = self.feeds.feeds.iter().map(|(id, _)| id).collect();
         for feed in feeds {
             let idle = self.feeds.book.idle_since(feed);
@@ -292,7 +291,7 @@ impl Engine {
                     let Some(to) = sessions.get_mut(listener) else {
                         continue;
                     };
-                    let waiting = to.out.len() + to.inbox.held.len();
+                    let waiting = to.out.len() + to.inbox.held.len() + to.inbox.early.len();
                     // What is larger than the bound has not been gathered whole.
                     if frame.len() > max || waiting + frame.len() > max {
                         slow.push((listener, waiting + frame.len()));
@@ -307,6 +306,18 @@ impl Engine {
                     if !std::mem::replace(&mut to.touched, true) {
                         touched.push(listener);
                     }
+                }
+                for listener in feeds.book.early_listeners(feed, link.shard, kind, name) {
+                    let Some(to) = sessions.get_mut(listener) else {
+                        continue;
+                    };
+                    let waiting = to.out.len() + to.inbox.early.len() + frame.len();
+                    if waiting > max {
+                        slow.push((listener, waiting));
+                        continue;
+                    }
+                    pubsub::deliver(&mut to.inbox.early, to.resp, frame);
+                    sent += 1;
                 }
             }
         }

@@ -102,6 +102,7 @@ impl Engine {
         self.cancel_wait(id);
         self.unpin_all(&session);
         self.feeds.book.forget(id, self.now);
+        self.carry_words();
         if session.inbox.listens {
             self.stats().pubsub_clients.sub(1);
         }

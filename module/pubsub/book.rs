@@ -111,6 +111,21 @@ pub struct Receivers {
     pub wires: u64,
     /// How many there are: one for each listener and topic.
     pub listeners: u64,
+    /// How many ask to be. If the shard has counted somebody and nobody listens yet, it is they.
+    pub joining: u64,
+}
+
+impl Receivers {
+    /// How many got a message of which the shard says that `counted` did.
+    pub fn of(self, counted: u64) -> u64 {
+        // What the shard has counted and isn't ours came to it by another way.
+        match (counted, counted.saturating_sub(self.wires) + self.listeners) {
+            // Whoever listens by now didn't when it was published.
+            (0, _) => 0,
+            (_, 0) => self.joining,
+            (_, all) => all,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -122,10 +137,10 @@ struct Topic<L> {
     listeners: BTreeSet<L>,
     /// Asks that wait for it, counted as often as they name it.
     asks: usize,
-    /// Since when there is neither, while there is neither.
+    /// Who asks for it and has had the confirmation of a shard, while others' are missing.
+    early: BTreeSet<(ShardId, L)>,
+    /// Since when nobody wants it; the shards have been told so then.
     idle_since: Option<Time>,
-    /// The shards have been told that nobody listens.
-    dropped: bool,
 }
 
 #[derive(Debug, Default)]
@@ -234,6 +249,20 @@ impl<L: Copy + Ord> Book<L> {
         topic.into_iter().flat_map(|topic| topic.listeners.iter().copied())
     }
 
+    /// Who will listen to a topic of a feed, and has had the confirmation of `shard` already: what
+    /// comes from there is theirs as soon as they join.
+    pub fn early_listeners(
+        &self,
+        feed: FeedId,
+        shard: ShardId,
+        kind: Kind,
+        name: &[u8],
+    ) -> impl Iterator<Item = L> + use<'_, L> {
+        let topic = self.topic(feed, kind, name).and_then(|id| self.topics.get(id));
+        let early = topic.into_iter().flat_map(|topic| topic.early.iter());
+        early.filter(move |(at, _)| *at == shard).map(|(_, listener)| *listener)
+    }
+
     /// All names of a kind that somebody listens to, and how many do. A name is told once for each
     /// feed.
     pub fn heard(&self, kind: Kind) -> impl Iterator<Item = (&Arc<[u8]>, usize)> {
@@ -258,6 +287,7 @@ impl<L: Copy + Ord> Book<L> {
             if let Some(topic) = topic {
                 receivers.wires += 1;
                 receivers.listeners += topic.listeners.len() as u64;
+                receivers.joining += topic.asks as u64;
             }
         };
         for (_, feed) in self.feeds.iter() {
@@ -339,6 +369,9 @@ impl<L: Copy + Ord> Book<L> {
     pub fn down(&mut self, feed: FeedId, shard: ShardId, now: Time) {
         let listened = self.listened(feed, shard).next().is_some();
         self.sends.retain(|send| (send.feed, send.shard) != (feed, shard));
+        for (_, topic) in self.topics.iter_mut().filter(|(_, topic)| topic.feed == feed) {
+            topic.early.retain(|(at, _)| *at != shard);
+        }
         for asked in self.asks.values_mut().filter(|asked| asked.feed == feed) {
             let reaching =
                 |id: &&TopicId| self.topics.get(**id).is_some_and(|topic| topic.reach.has(shard));
@@ -416,7 +449,6 @@ impl<L: Copy + Ord> Book<L> {
         {
             topic.asks += 1;
             topic.idle_since = None;
-            topic.dropped = false;
             return id;
         }
         let (name, reach): (Arc<[u8]>, _) = (name.into(), reach(name));
@@ -427,8 +459,8 @@ impl<L: Copy + Ord> Book<L> {
             reach,
             listeners: BTreeSet::new(),
             asks: 1,
+            early: BTreeSet::new(),
             idle_since: None,
-            dropped: false,
         });
         self.topic_count += 1;
         if let Some(feed) = self.feeds.get_mut(feed_id) {
@@ -460,10 +492,14 @@ impl<L: Copy + Ord> Book<L> {
     pub fn confirmed(&mut self, feed: FeedId, shard: ShardId, word: Word) -> Confirmed<L> {
         match word {
             Word::Unsubscribe => Confirmed::Nothing,
-            Word::Subscribe { ask, .. } => {
+            Word::Subscribe { ask, topic } => {
                 let Some(ask) = self.asks.get_mut(&ask) else {
                     return Confirmed::Nothing;
                 };
+                let topic = self.topics.get_mut(topic);
+                if let Some(topic) = topic.filter(|t| !t.listeners.contains(&ask.listener)) {
+                    topic.early.insert((shard, ask.listener));
+                }
                 if let Some(missing) = ask.missing.get_mut(&shard) {
                     *missing -= 1;
                     if *missing == 0 {
@@ -563,6 +599,7 @@ impl<L: Copy + Ord> Book<L> {
                 continue;
             };
             topic.asks -= 1;
+            topic.early.retain(|(_, early)| *early != listener);
             topic.listeners.insert(listener);
             let (kind, name) = (topic.kind, Arc::clone(&topic.name));
             let entry = self.listeners.entry(listener).or_default();
@@ -585,6 +622,7 @@ impl<L: Copy + Ord> Book<L> {
         for id in ask.topics {
             if let Some(topic) = self.topics.get_mut(id) {
                 topic.asks -= 1;
+                topic.early.retain(|(_, early)| *early != listener);
             }
             self.if_idle(id, now);
         }
@@ -669,42 +707,34 @@ impl<L: Copy + Ord> Book<L> {
         }
     }
 
-    /// If nobody wants a topic any more, it is remembered as idle.
+    /// If nobody wants a topic any more, the shards are told; it is remembered for a while.
     fn if_idle(&mut self, id: TopicId, now: Time) {
-        if let Some(topic) = self.topics.get_mut(id)
-            && topic.asks == 0
-            && topic.listeners.is_empty()
-            && topic.idle_since.is_none()
-        {
-            topic.idle_since = Some(now);
-            self.idle.push_back((now, id));
+        let Some(topic) = self.topics.get_mut(id) else {
+            return;
+        };
+        if topic.asks > 0 || !topic.listeners.is_empty() || topic.idle_since.is_some() {
+            return;
+        }
+        topic.idle_since = Some(now);
+        self.idle.push_back((now, id));
+        let Some(feed) = self.feeds.get(topic.feed) else {
+            return;
+        };
+        let shards = topic.reach.shards(self.shards);
+        for shard in shards.filter(|shard| feed.wires[shard.index()].up) {
+            self.sends.push_back(topic.send(shard, Word::Unsubscribe));
         }
     }
 
-    /// Now and then: the shards are told of topics that nobody has wanted for a while. A topic goes
-    /// only a while later: then no count of receivers that included it is under way.
+    /// Now and then: forgets topics that nobody has wanted for so long that no count of receivers
+    /// which includes them can be under way.
     pub fn sweep(&mut self, now: Time) {
         while let Some(&(since, id)) = self.idle.front()
             && now.since(since) >= limits::TOPIC_LINGER
         {
             self.idle.pop_front();
-            let Some(topic) = self.topics.get_mut(id).filter(|t| t.idle_since == Some(since))
-            else {
-                continue;
-            };
-            if topic.dropped {
+            if self.topics.get(id).is_some_and(|topic| topic.idle_since == Some(since)) {
                 self.remove_topic(id, now);
-                continue;
-            }
-            topic.dropped = true;
-            topic.idle_since = Some(now);
-            self.idle.push_back((now, id));
-            let Some(feed) = self.feeds.get(topic.feed) else {
-                continue;
-            };
-            let shards = topic.reach.shards(self.shards);
-            for shard in shards.filter(|shard| feed.wires[shard.index()].up) {
-                self.sends.push_back(topic.send(shard, Word::Unsubscribe));
             }
         }
         self.invariants();
@@ -735,7 +765,7 @@ impl<L: Copy + Ord> Book<L> {
         for (id, topic) in self.topics.iter() {
             let wanted = topic.asks > 0 || !topic.listeners.is_empty();
             debug_assert_eq!(wanted, topic.idle_since.is_none(), "idle is who is not wanted");
-            debug_assert!(!topic.dropped || !wanted, "a wanted topic is not dropped");
+            debug_assert!(topic.early.len() <= topic.asks * self.shards, "only who asks is early");
             debug_assert!(self.topic(topic.feed, topic.kind, &topic.name) == Some(id));
             let known =
                 |l: &L| self.listeners[l].topics[topic.kind.index()].get(&topic.name) == Some(&id);

@@ -104,6 +104,8 @@ pub struct Inbox {
     pub listens: bool,
     /// Messages that must not leave yet, in the order in which they came.
     pub held: Vec<u8>,
+    /// Messages of what it asks to listen to: its own as soon as it does.
+    pub early: Vec<u8>,
 }
 
 /// What a client says of itself, and what is told of it by CLIENT LIST.
