@@ -15,6 +15,9 @@ use std::collections::HashMap;
 use crate::player::{OUTSIDE, Outcome, Test};
 use crate::skips::{Expect, Skip};
 
+/// What is said of a test that passes on the bare server, and of which nothing was heard.
+pub(crate) const NOT_RUN: &str = "not run: see what failed before";
+
 /// What was wrong with one test, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -60,7 +63,7 @@ pub(crate) fn judge(bare: &[Test], endpoint: &[Test], skips: &[&Skip]) -> Verdic
             (Some(Outcome::Passed), _) => verdict.passed += 1,
             (_, Some(_)) => verdict.skipped += 1,
             (Some(Outcome::Failed(text)), None) => verdict.problems.push(problem(text)),
-            (None, None) => verdict.problems.push(problem("was not run: see what failed before")),
+            (None, None) => verdict.problems.push(problem(NOT_RUN)),
         }
     }
     // What the bare server has never heard of: an error outside of any test.
@@ -122,7 +125,7 @@ mod tests {
     fn what_passes_bare_must_pass() {
         assert_eq!(verdict("a b", "a b"), (2, 2, 0, String::new()));
         assert_eq!(verdict("a b", "a b!"), (2, 1, 0, "b: b is wrong".into()));
-        assert_eq!(verdict("a b", "a").3, "b: was not run: see what failed before");
+        assert_eq!(verdict("a b", "a").3, "b: not run: see what failed before");
         assert_eq!(verdict("a b!", "a b!"), (1, 1, 0, String::new()));
         assert_eq!(verdict("a b!", "a b"), (1, 1, 0, String::new()));
     }
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn tests_of_one_name_are_compared_in_order() {
         assert_eq!(verdict("a a", "a a!").3, "a: a is wrong");
-        assert_eq!(verdict("a a", "a").3, "a: was not run: see what failed before");
+        assert_eq!(verdict("a a", "a").3, "a: not run: see what failed before");
     }
 
     #[test]

@@ -34,7 +34,7 @@ use lab::servers::{Flavor, Server, repository};
 use lab::timed;
 
 use bed::Way;
-use judge::{Problem, Verdict};
+use judge::{NOT_RUN, Problem, Verdict};
 use options::{Options, USAGE};
 use player::{Outcome, Test};
 use run::Runs;
@@ -68,8 +68,7 @@ struct Job {
 
 /// Whether all is as it should be.
 fn run_all(options: &Options) -> io::Result<bool> {
-    let (server, suite) = (Server::of(Flavor::Redis), Suite::find()?);
-    let runs = Runs { server, suite, singledb: options.singledb };
+    let runs = Runs { server: Server::of(Flavor::Redis), suite: Suite::find()? };
     let skips = Skips::load(&repository().join("tests/conformance/skip.txt"))?;
     let jobs = jobs(options, &runs.suite)?;
     let mut verdicts = Verdicts::new();
@@ -157,7 +156,11 @@ fn tell(job: &Job, verdict: &Verdict, times: Times) {
         times[0].as_secs_f64(),
         times[1].as_secs_f64(),
     );
-    for Problem { test, text } in problems {
+    let not_run = problems.iter().filter(|problem| problem.text == NOT_RUN).count();
+    if not_run > 0 {
+        println!("    {not_run} tests {NOT_RUN}");
+    }
+    for Problem { test, text } in problems.iter().filter(|problem| problem.text != NOT_RUN) {
         println!("    {test}");
         for line in text.lines().take(LINES_SHOWN) {
             println!("        {}", line.chars().take(200).collect::<String>());

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
-usage: conformance [--part] [--units NAME,...] [--shards N,...] [--jobs N] [--details FOLDER] [--singledb]
+usage: conformance [--part] [--units NAME,...] [--shards N,...] [--jobs N] [--details FOLDER]
   --part             what CI runs: all units but the longest
   --units NAME,...   these alone; a name stands for all that begin so
   --shards N,...     endpoints of so many shards; 1,3
   --jobs N           how many units are run at the same time; as many as there are processors
-  --details FOLDER   writes what the suite said of each test that failed to files in there
-  --singledb         one database only, with one shard too";
+  --details FOLDER   writes what the suite said of each test that failed to files in there";
 
 /// What was asked for.
 pub(crate) struct Options {
@@ -18,21 +17,14 @@ pub(crate) struct Options {
     pub(crate) shards: Vec<usize>,
     pub(crate) jobs: usize,
     pub(crate) details: Option<PathBuf>,
-    pub(crate) singledb: bool,
 }
 
 impl Options {
     /// None if it can't be made sense of.
     pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Option<Options> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options = Options {
-            part: false,
-            units: Vec::new(),
-            shards: vec![1, 3],
-            jobs,
-            details: None,
-            singledb: false,
-        };
+        let mut options =
+            Options { part: false, units: Vec::new(), shards: vec![1, 3], jobs, details: None };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--part" => options.part = true,
@@ -44,7 +36,6 @@ impl Options {
                 }
                 "--jobs" => options.jobs = args.next()?.parse().ok()?,
                 "--details" => options.details = Some(args.next()?.into()),
-                "--singledb" => options.singledb = true,
                 _ => return None,
             }
         }

@@ -85,7 +85,6 @@ impl Play<'_> {
         let runner = self.start_runner(listener.local_addr()?.port())?;
         let stream = accept(&listener, &runner)?;
         let mut hall = Hall::new(stream);
-        hall.tests.reserve(64);
         let end = hall.listen(self.unit);
         // It may have helpers of its own, which write or block in the background.
         runner.kill_group();

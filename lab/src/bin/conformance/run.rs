@@ -16,7 +16,6 @@ const STUCK_MAX: usize = 5;
 pub(crate) struct Runs {
     pub(crate) server: Server,
     pub(crate) suite: Suite,
-    pub(crate) singledb: bool,
 }
 
 impl Runs {
@@ -67,11 +66,7 @@ impl Runs {
         let tree = self.suite.copy(&self.server)?;
         // With several shards the suite is told to keep to what a cluster can do: one database, and
         // no command over several slots. Redis itself tests a cluster so.
-        let options: &[&str] = match shards {
-            1 if self.singledb => &["--singledb"],
-            1 => &[],
-            _ => &["--cluster-mode"],
-        };
+        let options: &[&str] = if shards > 1 { &["--cluster-mode"] } else { &[] };
         let play = Play { tree: tree.path(), port: bed.port(), unit, options, without };
         let (mut tests, end) = play.run()?;
         if let Some(text) = bed.fallen() {
