@@ -298,3 +298,12 @@ pub const TURN_HANDSHAKES_MAX: usize = 8;
 /// Bytes that are encrypted for one connection at a time, if its socket takes them: its share of a
 /// turn. A plain socket's share is what its buffer in the kernel takes.
 pub const TLS_WRITE_BYTES: usize = 256 * 1024;
+
+// ------------------------------------------------------------------------------------ pushes
+
+/// Bytes of one line of MONITOR, which quotes a whole command: more than a client that doesn't take
+/// it may keep waiting (`weir.pubsub-output-max`). Beyond it the connection is opened anew.
+pub const MONITOR_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long CLIENT PAUSE may pause: ten years, so that no time overflows. Longer ones are cut.
+pub const PAUSE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

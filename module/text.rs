@@ -178,3 +178,34 @@ pub fn barred_while_listening(full_name: &str) -> String {
          RESET are allowed in this context"
     )
 }
+
+// ---------------------------------------------------------------- tracking, MONITOR, CLIENT PAUSE
+
+/// Source: redis `networking.c`, `clientCommand`.
+pub const CACHING_WITHOUT_TRACKING: &str = "ERR CLIENT CACHING can be called only when the client is \
+    in tracking mode with OPTIN or OPTOUT mode enabled";
+/// Source: redis `networking.c`, `clientCommand`.
+pub const CACHING_WITHOUT_OPTIN: &str =
+    "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
+/// Source: redis `networking.c`, `clientCommand`.
+pub const CACHING_WITHOUT_OPTOUT: &str =
+    "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.";
+/// CLIENT TRACKING with REDIRECT.
+pub const NO_REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT is not supported by this endpoint: \
+    the client to redirect to is on no shard; use RESP3, where invalidations need none";
+/// Source: redis `networking.c`, `clientCommand`.
+pub const PAUSE_MODE: &str = "ERR CLIENT PAUSE mode must be WRITE or ALL";
+/// A command about data of a client that monitors. Source: redis `server.c`, `processCommand`.
+pub const REPLICA_AND_KEYSPACE: &str = "ERR Replica can't interact with the keyspace";
+
+/// Source: redis `networking.c`, `addReplySubcommandSyntaxError`.
+pub fn unknown_subcommand(container: &str, name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
+    format!(
+        "ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."
+    )
+}
+
+/// MIGRATE.
+pub const MIGRATE: &str = "ERR MIGRATE is not supported by this endpoint: it would take keys away \
+    from the shard on which they are looked for; use DUMP and RESTORE";

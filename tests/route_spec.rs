@@ -52,6 +52,7 @@ fn tell(plan: &Plan<'_>, request: &Request<'_>) -> String {
             format!("{parts} | order {order:?} {:?}", merge.how)
         }
         Plan::All { merge, .. } => format!("all {:?}", merge.how),
+        Plan::Beside { merge, .. } => format!("all {:?}, beside everything else", merge.how),
         Plan::Scan { shard, cursor, .. } => {
             let mut bytes = Vec::new();
             write_scan(&mut bytes, request, *cursor);
@@ -113,6 +114,9 @@ fn decisions(reply: &[u8]) -> String {
             Plan::One { spec, .. } if spec.key_specs.is_empty() => "the first shard".to_owned(),
             Plan::One { .. } => "the shard that has the keys".to_owned(),
             Plan::All { merge, .. } => format!("all shards: {:?}", merge.how),
+            Plan::Beside { merge, .. } => {
+                format!("all shards, beside everything else: {:?}", merge.how)
+            }
             Plan::Scan { .. } => "one shard after the other".to_owned(),
             Plan::Blocking { .. } => "the shard that has the keys, and may wait there".to_owned(),
             Plan::Transaction { .. } => "the session's transaction".to_owned(),

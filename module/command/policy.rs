@@ -106,6 +106,8 @@ pub enum How {
     Newest(u32),
     /// DEBUG DIGEST: forty hexadecimal digits each, of which the exclusive or is that of all keys.
     Digest,
+    /// FUNCTION STATS: the first of a shard that runs something, or else the first.
+    Running,
     /// CONFIG GET: the first, without the settings that are a shard's own.
     DataSettings,
 }

@@ -18,6 +18,9 @@ use super::event::{Answer, Asker, ClientFilter, Destination, Mail, Question};
 use super::link::Token;
 use super::{Asked, Engine, Mode, Output, Session, dispatch};
 
+/// What those are told whose wish all workers have fulfilled.
+pub(super) const OK: &[u8] = b"+OK\r\n";
+
 /// How the workers' answers become a client's reply.
 #[derive(Debug)]
 pub(super) enum Finish {
@@ -41,7 +44,8 @@ pub(super) fn is_plain(name: &[u8]) -> bool {
 
 /// As CLIENT LIST says it.
 fn is_blocked(session: &Session) -> bool {
-    matches!(session.mode, Mode::Waiting | Mode::Blocked { sent: true } | Mode::Draining(_))
+    session.holds.pause
+        || matches!(session.mode, Mode::Waiting | Mode::Blocked { sent: true } | Mode::Draining(_))
 }
 
 impl Engine {
@@ -74,6 +78,18 @@ impl Engine {
             },
             ClientSub::Kill => self.kill(id, request),
             ClientSub::Unblock => self.unblock(id, request),
+            ClientSub::Pause => self.client_pause(id, request),
+            ClientSub::Unpause => {
+                self.ask_workers(id, &Question::Unpause, Finish::Said(OK.to_vec()))
+            }
+            ClientSub::Caching => self.client_caching(id, request.arg(2)),
+            ClientSub::TrackingInfo => self.tracking_info(id),
+            ClientSub::GetRedir => {
+                let redirect = self.redirect(id);
+                self.answer(id, |out| write::int(out, redirect));
+            }
+            // It may have to be served anew, and so is where that can be said.
+            ClientSub::Tracking => {}
         }
     }
 
@@ -328,6 +344,14 @@ impl Engine {
 
     fn answer_question(&mut self, question: &Question, asker: Option<SessionId>) -> Answer {
         match question {
+            Question::Pause { time, all } => {
+                self.pause(*time, *all);
+                Answer::Count(0)
+            }
+            Question::Unpause => {
+                self.unpause();
+                Answer::Count(0)
+            }
             Question::Shards => Answer::Shards(self.views()),
             Question::Clients(filter) => {
                 let matching = self.sessions.iter().filter(|(_, s)| self.matches(s, filter));
@@ -395,6 +419,9 @@ impl Engine {
             (is_blocked(session), 'b'),
             (matches!(session.mode, Mode::Closing), 'c'),
             (session.transaction.as_ref().is_some_and(|t| t.is_open()), 'x'),
+            (session.monitors, 'O'),
+            (session.tracking.is_some(), 't'),
+            (session.tracking.as_ref().is_some_and(|tracking| tracking.bcast), 'B'),
             (session.profile.no_evict, 'e'),
             (session.profile.no_touch, 'T'),
         ] {
@@ -416,6 +443,7 @@ impl Engine {
         let db = self.lanes.key(session.lane).db;
         let known = self.by_client.get(&session.client);
         let [sub, psub, ssub] = known.map_or([0; 3], |id| self.feeds.book.counts(*id));
+        let redirect = if session.tracking.is_some() { 0 } else { -1 };
         let mut line = String::new();
         // Writing to a string can't fail.
         let _ = writeln!(
@@ -423,7 +451,7 @@ impl Engine {
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={db} sub={sub} \
              psub={psub} ssub={ssub} multi={multi} watch={watch} qbuf={held} qbuf-free={room} \
              argv-mem=0 multi-mem=0 rbs={} rbp=0 obl={} oll=0 omem=0 tot-mem={memory} events={} \
-             cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}",
+             cmd={command} user={} redir={redirect} resp={} lib-name={} lib-ver={}",
             session.client,
             session.peer.address,
             session.peer.local,

@@ -8,14 +8,14 @@ use crate::limits;
 use crate::pubsub::Kind;
 use crate::resp::{Intake, Parser, Request, write};
 use crate::route::{self, Plan};
-use crate::session::{Queue, SeatNumber};
+use crate::session::{Gather, Queue, SeatNumber, Tracking};
 use crate::{merge, text};
 
 use super::event::{ClientFilter, Question};
 use super::link::Token;
 use super::upload::Target;
 use super::users::Entry;
-use super::{Engine, Mode, Then};
+use super::{Engine, Mode, Session, Then};
 
 /// What has become of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +55,18 @@ pub(super) enum Finish {
     Tell(Question),
     /// If it is no error, the sessions of a user are closed.
     KillUser(Box<ClientFilter>),
+    /// CLIENT TRACKING ON: what holds if it is refused.
+    Track(Option<Box<Tracking>>),
+    /// MONITOR.
+    Monitor,
 }
 
 impl Engine {
     /// Serves a complete request of `len` bytes.
     pub(super) fn dispatch(&mut self, id: SessionId, request: &Request<'_>, len: usize) -> Served {
+        if self.paused.is_some() && self.must_pause(id, request) {
+            return Served::Later;
+        }
         if self.sessions.get(id).is_some_and(|session| session.inbox.listens) {
             return self.dispatch_of_listener(id, request, len);
         }
@@ -67,6 +74,18 @@ impl Engine {
     }
 
     pub(super) fn dispatch_plain(
+        &mut self,
+        id: SessionId,
+        request: &Request<'_>,
+        len: usize,
+    ) -> Served {
+        if self.sessions.get(id).is_some_and(Session::is_pushed_to) {
+            return self.dispatch_of_pushed(id, request, len);
+        }
+        self.dispatch_now(id, request, len)
+    }
+
+    pub(super) fn dispatch_now(
         &mut self,
         id: SessionId,
         request: &Request<'_>,
@@ -99,6 +118,7 @@ impl Engine {
                     self.send(shard, token, |out| route::write_scan(out, request, cursor));
                 }
             }
+            Plan::Beside { merge, .. } => return self.say_beside(id, request, len, merge),
             Plan::Blocking { shard, spec } => {
                 let writes = spec.may_write();
                 return self.block(id, &request.bytes[..len], shard, writes);
@@ -188,34 +208,31 @@ impl Engine {
     }
 
     /// All parts of a seat are there: makes them one reply.
-    pub(super) fn finish_parts(
-        &mut self,
-        id: SessionId,
-        seat: SeatNumber,
-        gather: crate::session::Gather<Finish>,
-    ) {
-        let parts: Vec<&[u8]> = gather.parts.iter().map(Vec::as_slice).collect();
+    pub(super) fn finish_parts(&mut self, id: SessionId, seat: SeatNumber, gather: Gather<Finish>) {
+        let Gather { parts: gathered, finish, .. } = gather;
+        let parts: Vec<&[u8]> = gathered.iter().map(Vec::as_slice).collect();
         let mut reply = self.memory.pop().unwrap_or_default();
         reply.clear();
-        match &gather.finish {
-            Finish::Merge(merge, order) => self.merger.merge(*merge, order, &parts, &mut reply),
-            Finish::Scan(shard) => merge::scan(parts[0], *shard, self.shards.len(), &mut reply),
+        match finish {
+            Finish::Merge(merge, order) => self.merger.merge(merge, &order, &parts, &mut reply),
+            Finish::Scan(shard) => merge::scan(parts[0], shard, self.shards.len(), &mut reply),
             Finish::Info if self.is_silent() => {
                 self.merge_info(&parts, self.resp(id), [0; 3], &mut reply);
             }
-            Finish::Info => return self.info_with_channels(id, seat, gather.parts),
+            Finish::Info => return self.info_with_channels(id, seat, gathered),
             Finish::Publish { shard, kind, channel } => {
-                let what = (*shard, *kind, Arc::clone(channel));
-                return self.published(id, seat, what, parts[0]);
+                return self.published(id, seat, (shard, kind, channel), parts[0]);
             }
-            Finish::Exec(queue) => self.put_in(id, queue, parts[0], &mut reply),
+            Finish::Exec(queue) => self.put_in(id, &queue, parts[0], &mut reply),
+            Finish::Track(before) => self.finish_tracking(id, before, &parts, &mut reply),
+            Finish::Monitor => self.finish_monitor(id, &parts, &mut reply),
             Finish::Move(lane) => {
-                self.finish_move(id, *lane, parts[0]);
+                self.finish_move(id, lane, parts[0]);
                 reply.extend_from_slice(parts[0]);
             }
-            Finish::Enter(entry) => self.enter(id, entry, parts[0], &mut reply),
-            Finish::KillUser(filter) => return self.user_known(id, seat, filter, parts[0]),
-            Finish::Tell(question) => return self.tell_workers(id, seat, question, &parts),
+            Finish::Enter(entry) => self.enter(id, &entry, parts[0], &mut reply),
+            Finish::KillUser(filter) => return self.user_known(id, seat, &filter, parts[0]),
+            Finish::Tell(question) => return self.tell_workers(id, seat, &question, &parts),
         }
         self.stats().error_replies.add(u64::from(reply.starts_with(b"-")));
         self.fill_seat(id, seat, &reply);
@@ -307,10 +324,13 @@ impl Engine {
                 self.abort_transaction(id);
                 return self.refuse_large(id, intake, parser, text::CROSSSLOT);
             }
-            let writes = planned.spec.may_write();
+            let (shard, writes) = (planned.shard, planned.spec.may_write());
+            if self.must_pause_large(id, writes) {
+                return false;
+            }
             if let Some(session) = self.sessions.get_mut(id) {
                 // The parser's place is kept; the request is taken over once its turn has come.
-                let target = Target { shard: planned.shard, place, writes };
+                let target = Target { shard, place, writes };
                 session.mode = Mode::Draining(Then::Upload(target));
             }
             return false;

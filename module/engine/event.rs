@@ -218,6 +218,15 @@ pub enum Question {
         /// With an error instead of the count.
         error: bool,
     },
+    /// CLIENT PAUSE.
+    Pause {
+        /// How long.
+        time: Duration,
+        /// All requests, or only those that may change data.
+        all: bool,
+    },
+    /// CLIENT UNPAUSE.
+    Unpause,
     /// Who listens to what; the host never asks.
     PubSub(PubSubQuestion),
 }
@@ -292,7 +301,8 @@ pub enum Answer {
     Shards(Vec<ShardView>),
     /// To [`Question::Clients`]: id and line, by id.
     Clients(Vec<(u64, String)>),
-    /// To [`Question::Kill`] and [`Question::Unblock`]: how many.
+    /// To [`Question::Kill`] and [`Question::Unblock`]: how many. To [`Question::Pause`] and
+    /// [`Question::Unpause`]: that it is done.
     Count(u64),
     /// To [`Question::PubSub`].
     PubSub(PubSubAnswer),

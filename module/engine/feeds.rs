@@ -328,7 +328,7 @@ impl Engine {
         }
     }
 
-    fn close_slow(&mut self, id: SessionId, waiting: usize) {
+    pub(super) fn close_slow(&mut self, id: SessionId, waiting: usize) {
         let Some(session) = self.sessions.get(id) else {
             return;
         };

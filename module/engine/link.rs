@@ -15,6 +15,8 @@ pub(super) enum Role {
     Pinned(LaneId),
     /// Logins of clients, and nothing else.
     Door,
+    /// One command of a client of a lane, beside all others: see `beside.rs`.
+    Beside(LaneId),
     /// Weir's own questions: who the replicas are, and unblocking a tracker.
     Control,
     /// Rounds; no client's data travels on it, so no WAIT ever holds up anybody.
@@ -27,7 +29,7 @@ impl Role {
     /// The lane that it belongs to, if it is for clients.
     pub(super) fn lane(self) -> Option<LaneId> {
         match self {
-            Self::Shared(lane) | Self::Pinned(lane) => Some(lane),
+            Self::Shared(lane) | Self::Pinned(lane) | Self::Beside(lane) => Some(lane),
             Self::Door | Self::Control | Self::Tracker(_) | Self::Wire(_) => None,
         }
     }
@@ -121,6 +123,10 @@ pub(super) enum Own {
     Ping,
     /// Nothing: a message.
     Message,
+    /// CLIENT TRACKING or MONITOR on a pin of a session that has said it before.
+    Tracked,
+    /// Nothing: the shard tells it without having been asked.
+    Push,
 }
 
 /// One connection.

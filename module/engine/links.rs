@@ -32,6 +32,9 @@ use super::{Engine, Level, Output};
 pub(super) const REPORT_INFO: &[&str] =
     &["INFO", "server", "replication", "persistence", "cluster"];
 
+/// The begin of a shard's error while a script runs on it for too long: it lives.
+const BUSY: &[u8] = b"BUSY ";
+
 /// Bytes of a greeting without its passwords, at most.
 const GREETING_BYTES_MAX: usize = 512;
 
@@ -97,14 +100,20 @@ impl Engine {
             .connects
             .add(1);
         link.silent_since = now;
-        let lane = match link.role {
-            Role::Shared(lane) | Role::Pinned(lane) => self.lanes.key(lane),
+        let mut lane = match link.role {
+            Role::Shared(lane) | Role::Pinned(lane) | Role::Beside(lane) => self.lanes.key(lane),
             Role::Wire(feed) => LaneKey { login: self.feeds.login(feed), ..LaneKey::default() },
             Role::Door | Role::Control | Role::Tracker(_) => LaneKey::default(),
         };
+        // A busy shard answers neither INFO nor SELECT, and what is asked of it is about no data.
+        let beside = matches!(link.role, Role::Beside(_));
+        if beside {
+            lane.db = 0;
+        }
         let name = match link.role {
             Role::Shared(_) => "weir",
             Role::Pinned(_) => "weir-pinned",
+            Role::Beside(_) => "weir-beside",
             Role::Door => "weir-door",
             Role::Control => "weir-control",
             Role::Tracker(_) => "weir-tracker",
@@ -126,10 +135,12 @@ impl Engine {
             }
             write::request(out, &["CLIENT", "SETNAME", name]);
             tokens.push(Token::Own(Own::Named));
-            write::request(out, &["CLIENT", "ID"]);
-            tokens.push(Token::Own(Own::Id));
-            write::request(out, REPORT_INFO);
-            tokens.push(Token::Own(Own::Greeting));
+            if !beside {
+                write::request(out, &["CLIENT", "ID"]);
+                tokens.push(Token::Own(Own::Id));
+                write::request(out, REPORT_INFO);
+                tokens.push(Token::Own(Own::Greeting));
+            }
             let back_to_default = is_clients && lane.login.is_none() && !password.is_empty();
             if back_to_default {
                 write::request(out, &["RESET"]);
@@ -160,6 +171,7 @@ impl Engine {
             (Own::Id, Some((Value::Int(number), _))) => link.client_id = Some(number),
             // A user that may not say CLIENT can do without; a shard that has no room for us says
             // so in reply to whatever comes first, and closes.
+            (Own::Named, _) if matches!(link.role, Role::Beside(_)) => self.if_greeted(id),
             (Own::Named | Own::Id, Some((Value::Error(text), _))) => {
                 link.refusal = Some(String::from_utf8_lossy(&text).into_owned());
             }
@@ -174,6 +186,10 @@ impl Engine {
             },
             (Own::Greeting, Some((Value::Error(text), _))) => {
                 let why = format!("it refuses INFO: {}", String::from_utf8_lossy(&text));
+                if text.starts_with(BUSY) {
+                    // Clients get this error from a stock server too.
+                    link.lane_refusal = Some(text);
+                }
                 self.reject_link(id, &why);
             }
             (Own::Greeting, _) => self.reject_link(id, "its INFO is no text"),
@@ -214,7 +230,7 @@ impl Engine {
             }
             Role::Pinned(_) => self.pin_greeted(id),
             Role::Wire(feed) => self.wire_up(feed, shard),
-            Role::Door => {}
+            Role::Door | Role::Beside(_) => {}
         }
         self.flush_link(id);
     }
@@ -314,7 +330,7 @@ impl Engine {
                 shard.trackers.retain(|(_, link)| *link != id);
                 shard.acks.tracker_lost(tracker, self.now);
             }
-            Role::Pinned(lane) => {
+            Role::Pinned(lane) | Role::Beside(lane) => {
                 // There is no next connection for a request of which nothing had left.
                 let text = text::cut_off(&self.shards[shard.index()].name(), reason);
                 let text = link.lane_refusal.take().unwrap_or(text.into_bytes());
@@ -513,6 +529,7 @@ impl Engine {
         let shard = link.shard;
         let report = match Value::parse(reply) {
             Some((Value::Bulk(info), _)) => Report::parse(&info).ok(),
+            Some((Value::Error(text), _)) if text.starts_with(BUSY) => return,
             _ => None,
         };
         let Some(report) = report else {

@@ -5,7 +5,7 @@
 
 use crate::ids::SessionId;
 use crate::resp::{Request, Version, write};
-use crate::route::Local;
+use crate::route::{ClientSub, Local};
 use crate::text;
 
 use super::dispatch::Served;
@@ -44,6 +44,8 @@ impl Engine {
             Local::Select => return self.select(id, request),
             Local::Info => self.info(id, request),
             Local::Wait | Local::WaitAof => self.wait(id, local == Local::WaitAof, request),
+            Local::Monitor => return self.monitor(id, request),
+            Local::Client(ClientSub::Tracking) => return self.client_tracking(id, request),
             Local::Client(sub) => self.client_command(id, sub, request),
             Local::PubSub(word) => return self.serve_pubsub(id, word, request),
         }

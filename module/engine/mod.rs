@@ -11,6 +11,8 @@
 //!   moves.rs    HELLO, SELECT, RESET                     lanes.rs    which links a session uses
 //!   pins.rs     links of one session's own               transactions.rs  MULTI, WATCH
 //!   users.rs    AUTH, changes of users                   rights.rs   what a user may ask of us
+//!   tracking.rs CLIENT TRACKING, CLIENT CACHING          monitor.rs  MONITOR; what nobody asked for
+//!   pauses.rs   CLIENT PAUSE                             beside.rs   SCRIPT KILL, FUNCTION KILL
 //!   info.rs     INFO over all shards                     shard.rs    one shard's links and acks
 //!   channels.rs SUBSCRIBE, PUBLISH, PUBSUB               feeds.rs    wires: messages -> listeners
 //! ```
@@ -19,6 +21,7 @@
 //! no clock and touches no socket, so a simulator can run any number of them with everything else
 //! faked. An event is handled to its end: what it made ready is settled before `handle` returns.
 
+mod beside;
 mod channels;
 mod clients;
 mod dispatch;
@@ -29,12 +32,15 @@ mod lanes;
 mod link;
 mod links;
 mod local;
+mod monitor;
 mod moves;
+mod pauses;
 mod pins;
 mod replies;
 mod rights;
 mod serve;
 mod shard;
+mod tracking;
 mod transactions;
 mod upload;
 mod users;
@@ -137,6 +143,8 @@ pub struct Engine {
     asked: HashMap<u64, Asked>,
     next_ticket: u64,
     next_client: u64,
+    /// CLIENT PAUSE.
+    paused: Option<pauses::Paused>,
     outputs: VecDeque<Output>,
     /// While set, answers go there and not to a session.
     captured: Option<Vec<u8>>,
@@ -172,6 +180,7 @@ impl Engine {
             asked: HashMap::new(),
             next_ticket: 0,
             next_client: 0,
+            paused: None,
             outputs: VecDeque::new(),
             captured: None,
             touched: Vec::new(),
@@ -242,7 +251,8 @@ impl Engine {
     /// When [`Event::Timer`] is due; it does no harm if it comes early.
     pub fn next_timeout(&self) -> Option<Time> {
         let shards = self.shards.iter().filter_map(|shard| shard.next_timeout(&self.settings));
-        shards.chain(std::iter::once(self.sweep_at)).min()
+        let pause = self.paused.map(|paused| paused.until);
+        shards.chain(pause).chain(std::iter::once(self.sweep_at)).min()
     }
 
     /// Brings everything that this event has touched to rest.
@@ -271,6 +281,7 @@ impl Engine {
     }
 
     fn timer(&mut self) {
+        self.pause_timer();
         for index in 0..self.shards.len() {
             self.shard_timer(index);
         }
@@ -281,6 +292,7 @@ impl Engine {
             self.sweep_feeds();
             self.sweep_doors();
             self.sweep_rights();
+            self.sweep_pushed();
         }
     }
 

@@ -103,10 +103,13 @@ impl Engine {
         if moves && self.must_drain(id) {
             return Served::Later;
         }
-        if let Some(session) = self.sessions.get_mut(id)
-            && session.transaction.take().is_some()
-        {
-            self.drop_pins(id);
+        if let Some(session) = self.sessions.get_mut(id) {
+            let pushed = session.is_pushed_to();
+            session.tracking = None;
+            session.monitors = false;
+            if session.transaction.take().is_some() || pushed {
+                self.drop_pins(id);
+            }
         }
         self.change_lane(id, first);
         self.stop_listening(id);
@@ -115,7 +118,9 @@ impl Engine {
             let was = std::mem::take(&mut session.profile);
             let (lib_name, lib_version) = (was.lib_name, was.lib_version);
             session.profile = Profile { lib_name, lib_version, ..Profile::default() };
-            session.reply = ReplyMode::On;
+            if session.reply == ReplyMode::Off {
+                session.reply = ReplyMode::On;
+            }
         }
         self.answer(id, |out| write::simple(out, "RESET"));
         Served::Done

@@ -19,7 +19,8 @@ use crate::resp::write;
 use crate::text;
 
 use super::dispatch::Served;
-use super::link::{Own, Role, Token};
+use super::link::{Link, Own, Role, Token};
+use super::monitor::is_push;
 use super::{Engine, Mode, Output, Session, Then};
 
 /// What has become of the wish for a pin.
@@ -49,7 +50,9 @@ impl Engine {
             return Pin::Later;
         };
         let lane = session.lane;
-        if !session.seats.is_empty() || self.waits_for_shard(id, shard) {
+        // Who is told of what changes says everything on pins: no shared link owes it anything.
+        let owed = !session.is_pushed_to() && !session.seats.is_empty();
+        if owed || self.waits_for_shard(id, shard) {
             if let Some(session) = self.sessions.get_mut(id) {
                 session.mode = Mode::Draining(Then::Pin(shard));
             }
@@ -63,6 +66,7 @@ impl Engine {
                 if let Some(session) = self.sessions.get_mut(id) {
                     session.pins.push((shard, link));
                 }
+                self.begin_pushes(id, link);
                 Pin::Link(link)
             }
             Err(text) => Pin::Refused(text),
@@ -84,11 +88,12 @@ impl Engine {
             return Err(text::too_many_pinned(&here.name()));
         }
         here.pinned += 1;
-        Ok(self.open_link(shard, Role::Pinned(lane), Pipeline::default()))
+        let pipeline = Pipeline::with_unasked(is_push, Token::Own(Own::Push));
+        Ok(self.open_link(shard, Role::Pinned(lane), pipeline))
     }
 
     /// This worker's share of the links that may be pinned on one shard.
-    fn pinned_max(&self) -> usize {
+    pub(super) fn pinned_max(&self) -> usize {
         let share = self.settings.shard_pinned_max / u32::from(self.setup.workers);
         usize::try_from(share.max(1)).unwrap_or(usize::MAX)
     }
@@ -254,7 +259,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(owner) else {
             return;
         };
-        if session.transaction.as_ref().is_some_and(|t| t.shard == Some(shard)) {
+        if session.keeps_pin(shard) {
             return;
         }
         session.pins.retain(|(_, pin)| *pin != id);
@@ -320,6 +325,33 @@ impl Engine {
             transaction.lost = true;
         }
         self.touch(owner);
+        self.invalidate_all(owner, shard);
+    }
+
+    /// The session's pins are closed, as if they had been lost. Nothing may be owed on them.
+    pub(super) fn lose_pins(&mut self, id: SessionId) {
+        let pins = self.sessions.get(id).map(|session| session.pins.clone());
+        for (_, pin) in pins.unwrap_or_default() {
+            self.pin_lost(pin, id);
+            self.drop_link(pin);
+        }
+    }
+
+    /// Gives back what the session has taken and doesn't need after all.
+    pub(super) fn unpin_unneeded(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let (pins, links) = (std::mem::take(&mut session.pins), &self.links);
+        let is_needed = |(shard, pin): &(ShardId, LinkId)| {
+            let rests = |link: &Link| link.pipeline.is_ready() && link.pipeline.owed() == 0;
+            session.keeps_pin(*shard) || !links.get(*pin).is_some_and(rests)
+        };
+        let (needed, idle): (Vec<_>, Vec<_>) = pins.into_iter().partition(is_needed);
+        session.pins = needed;
+        for (_, pin) in idle {
+            self.give_back(pin);
+        }
     }
 
     /// The session is gone: its pins are given back, or closed if something is still owed on them.
@@ -332,8 +364,7 @@ impl Engine {
                 .links
                 .get(id)
                 .is_none_or(|link| link.pipeline.owed() > 0 || !link.pipeline.is_ready());
-            let kept = session.transaction.as_ref().is_some_and(|t| t.shard == Some(shard));
-            if owes || kept || matches!(session.mode, Mode::Uploading(_)) {
+            if owes || session.keeps_pin(shard) || matches!(session.mode, Mode::Uploading(_)) {
                 self.drop_link(id);
             } else {
                 self.give_back(id);
@@ -349,6 +380,15 @@ impl Engine {
         };
         if link.pipeline.owed() == 0 {
             link.silent_since = now;
+        }
+        if let Some(owner) = link.owner
+            && !matches!(token, Token::Own(Own::Tracked | Own::Moved))
+            && let Some(tracking) = self.sessions.get_mut(owner).and_then(|s| s.tracking.as_mut())
+            && let Some(word) = tracking.caching_word(id)
+        {
+            link.pipeline.send(Token::Own(Own::Queued), |out| {
+                write::request(out, &["CLIENT", "CACHING", word]);
+            });
         }
         link.pipeline.send(token, write);
         let full = link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
@@ -371,7 +411,7 @@ impl Engine {
     pub(super) fn drop_link(&mut self, id: LinkId) {
         if let Some(link) = self.links.remove(id) {
             debug_assert!(link.role != Role::Control);
-            if matches!(link.role, Role::Pinned(_)) {
+            if matches!(link.role, Role::Pinned(_) | Role::Beside(_)) {
                 self.shards[link.shard.index()].pinned -= 1;
             }
             self.outputs.push_back(Output::CloseLink { link: id });

@@ -64,8 +64,7 @@ impl Engine {
                     return;
                 }
             };
-            let shard = link.shard;
-            let ends_pinned = piece.last && matches!(link.role, Role::Pinned(_));
+            let (shard, role) = (link.shard, link.role);
             let bytes = link.pipeline.bytes(&piece);
             match piece.token {
                 Token::Reply { session, seat, writes } => {
@@ -96,6 +95,7 @@ impl Engine {
                     }
                 }
                 Token::Own(Own::Message) => self.message(id, &piece),
+                Token::Own(Own::Push) => self.pushed(id, &piece),
                 Token::Own(own) => {
                     link.own_reply.extend_from_slice(bytes);
                     link.pipeline.done(&piece);
@@ -112,9 +112,19 @@ impl Engine {
             if errors > 0 {
                 self.stats().error_replies.add(errors);
             }
-            if ends_pinned {
-                self.pinned_replied(id);
+            if piece.last {
+                self.link_replied(id, role, piece.token);
             }
+        }
+    }
+
+    /// A link has brought a whole reply: perhaps nobody needs it any more.
+    fn link_replied(&mut self, id: LinkId, role: Role, token: Token) {
+        match (role, token) {
+            (_, Token::Own(Own::Push)) => {}
+            (Role::Pinned(_), _) => self.pinned_replied(id),
+            (Role::Beside(_), _) => self.beside_replied(id),
+            _ => {}
         }
     }
 
@@ -265,7 +275,16 @@ impl Engine {
             Own::PinUnblocked(pin) => self.pin_unblocked(pin, reply),
             Own::Right { lane, local } => self.right_reply(lane, local, reply),
             Own::Left => self.left_door(id),
-            Own::Unblocked | Own::Queued | Own::Moved | Own::Ping | Own::Message => {}
+            Own::Tracked if reply.starts_with(b"-") => {
+                self.reject_link(id, "it no longer lets a client track what it reads");
+            }
+            Own::Unblocked
+            | Own::Queued
+            | Own::Moved
+            | Own::Tracked
+            | Own::Ping
+            | Own::Message
+            | Own::Push => {}
         }
     }
 

@@ -84,8 +84,8 @@ fn probe(local: Local) -> Option<Probe> {
     let others = |words| Some(Probe { words, own: false });
     match local {
         Local::Auth | Local::Quit | Local::Reset | Local::Info => None,
-        // Shards execute them.
-        Local::AclChange | Local::ResetStat => None,
+        // Shards execute them; MONITOR on pins.
+        Local::AclChange | Local::ResetStat | Local::Monitor => None,
         Local::Ping => own(&["PING"]),
         Local::Echo => own(&["ECHO", "weir"]),
         Local::Time => own(&["TIME"]),
@@ -117,6 +117,12 @@ fn probe(local: Local) -> Option<Probe> {
             // A server's own ids never become so large.
             ClientSub::List => others(&["CLIENT", "LIST", "ID", "9223372036854775807"]),
             ClientSub::Kill => others(&["CLIENT", "KILL", "ID", "9223372036854775807"]),
+            ClientSub::Tracking => None,
+            ClientSub::TrackingInfo => own(&["CLIENT", "TRACKINGINFO"]),
+            ClientSub::GetRedir => own(&["CLIENT", "GETREDIR"]),
+            ClientSub::Caching => own(&["CLIENT", "CACHING", "weir"]),
+            // There is no UNPAUSE that changes nothing: who may begin a pause may end it.
+            ClientSub::Pause | ClientSub::Unpause => others(&["CLIENT", "PAUSE", "0", "weir"]),
             ClientSub::Unblock => others(&["CLIENT", "UNBLOCK", "9223372036854775807"]),
         },
     }

@@ -30,6 +30,8 @@ impl Engine {
             resp: Version::default(),
             pins: Vec::new(),
             transaction: None,
+            tracking: None,
+            monitors: false,
             profile: Profile::default(),
             last_command: None,
             intake: None,
@@ -100,6 +102,9 @@ impl Engine {
         self.lanes.leave(session.lane, self.now);
         self.stats().connected_clients.sub(1);
         self.cancel_wait(id);
+        if session.holds.pause {
+            self.stats().blocked_clients.sub(1);
+        }
         self.unpin_all(&session);
         self.feeds.book.forget(id, self.now);
         self.carry_words();

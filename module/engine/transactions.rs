@@ -78,7 +78,7 @@ impl Engine {
             Plan::Split { .. } => {
                 return Some(InMulti::Refuse(text::CROSSSLOT.as_bytes().to_vec()));
             }
-            Plan::All { spec, .. } | Plan::Scan { spec, .. } => {
+            Plan::All { spec, .. } | Plan::Scan { spec, .. } | Plan::Beside { spec, .. } => {
                 let text = text::not_in_transaction(&spec.name);
                 return Some(InMulti::Refuse(text.into_bytes()));
             }
@@ -560,11 +560,23 @@ fn wanted_count(queue: &Queue) -> Option<bool> {
 /// Whether the endpoint's answer can be put into EXEC's reply: it is given at once, and changes
 /// nothing that the transaction itself stands on.
 fn can_be_put_in(local: Local) -> bool {
-    use ClientSub::{GetName, Id, Info, NoEvict, NoTouch, SetInfo, SetName};
+    use ClientSub::{
+        GetName, GetRedir, Id, Info, NoEvict, NoTouch, SetInfo, SetName, TrackingInfo,
+    };
     match local {
         Local::Wait | Local::WaitAof => true,
         Local::Client(sub) => {
-            matches!(sub, Id | Info | GetName | SetName | SetInfo | NoEvict | NoTouch)
+            matches!(
+                sub,
+                Id | Info
+                    | GetName
+                    | SetName
+                    | SetInfo
+                    | NoEvict
+                    | NoTouch
+                    | TrackingInfo
+                    | GetRedir
+            )
         }
         _ => false,
     }

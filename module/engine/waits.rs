@@ -29,7 +29,7 @@ use super::shard::Shard;
 use super::{Engine, Mode, Then};
 
 /// The channel of barriers. Nobody subscribes to it; it is not in any keyspace and not in an AOF.
-const CHANNEL: &str = "__weir:barrier";
+pub(super) const CHANNEL: &str = "__weir:barrier";
 
 /// `FUNCTION RESTORE` of a library dump without a library: RDB version 10 and its CRC64. It changes
 /// nothing and is replicated. Source: redis `functions.c`, `functionRestoreCommand`; servers from

@@ -68,6 +68,7 @@ impl Merger {
             How::RandomKey => self.random_key(parts, out),
             How::Newest(most) => newest::newest(most, parts, out).ok_or(Misfit),
             How::Digest => digest(parts, out),
+            How::Running => running(parts, out),
             How::DataSettings => data_settings(parts, out),
         };
         if let Err(Misfit) = done {
@@ -193,6 +194,18 @@ fn digest(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
     out.push(b'+');
     out.extend(sum.iter().filter_map(|digit| char::from_digit(*digit, 16)).map(|c| c as u8));
     out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// FUNCTION STATS begins with `running_script` and what is known of it, or a nil.
+fn running(parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Misfit> {
+    let runs = |part: &&&[u8]| {
+        let mut elements = Elements::of(part)?;
+        elements.next()?;
+        Some(!is_nil(elements.next()?))
+    };
+    let running = parts.iter().find(|part| runs(part) == Some(true));
+    out.extend_from_slice(running.or(parts.first()).ok_or(Misfit)?);
     Ok(())
 }
 

@@ -130,7 +130,14 @@ impl<T: Copy> Pipeline<T> {
     /// `token` gets them. It is shown a whole frame, or at least the first
     /// [`limits::REPLY_STREAM_BYTES`] of it.
     pub fn with_unasked(is_one: fn(&[u8]) -> bool, token: T) -> Self {
-        Self { unasked: Some(Unasked { is_one, token }), ..Self::default() }
+        let mut pipeline = Self::default();
+        pipeline.expect_unasked(is_one, token);
+        pipeline
+    }
+
+    /// From the next frame on, those whose first bytes `is_one` knows answer nothing.
+    pub fn expect_unasked(&mut self, is_one: fn(&[u8]) -> bool, token: T) {
+        self.unasked = Some(Unasked { is_one, token });
     }
 
     /// Where the connection stands.
@@ -294,8 +301,8 @@ impl<T: Copy> Pipeline<T> {
             Scan::Done { used } => (self.scanned + used, true),
             Scan::More { used } => {
                 self.scanned += used;
-                if self.intake.len() - self.scanned > limits::LINK_READ_BYTES {
-                    // A header line has no business to be so long.
+                let line = self.intake.len() - self.scanned;
+                if line > limits::LINK_READ_BYTES && line > self.line_bytes_max() {
                     return Err(Desync);
                 }
                 let hold = if self.streaming { 1 } else { limits::REPLY_STREAM_BYTES };
@@ -318,6 +325,18 @@ impl<T: Copy> Pipeline<T> {
         self.streaming = !last;
         self.scanned = end;
         Ok(Some(piece))
+    }
+
+    /// How long the line may be that is next. One in a reply has no business to be long, but one
+    /// that answers nothing may quote any command: MONITOR's do.
+    fn line_bytes_max(&self) -> usize {
+        let begin = self.intake.bytes();
+        match self.unasked {
+            Some(unasked) if !self.streaming && (unasked.is_one)(begin) => {
+                limits::MONITOR_LINE_BYTES_MAX
+            }
+            _ => limits::LINK_READ_BYTES,
+        }
     }
 
     /// The bytes of a piece.
@@ -506,6 +525,24 @@ mod tests {
         assert_eq!((tokens[0], tokens[tokens.len() - 1]), (1, 2));
         assert!(tokens.len() > 3 && tokens[1..tokens.len() - 1].iter().all(|token| *token == 9));
         assert_eq!(pipeline.owed(), 0);
+    }
+
+    #[test]
+    fn only_what_answers_nothing_may_be_a_long_line() {
+        let line = format!("+1{}\r\n", "x".repeat(3 * limits::LINK_READ_BYTES));
+        let mut pipeline = Pipeline::with_unasked(|begin| begin.starts_with(b"+1"), 9);
+        pipeline.opened(0, |_| []);
+        pipeline.greeted();
+        let got = feed(&mut pipeline, line.as_bytes());
+        assert_eq!(got, [(9, line.clone(), true)]);
+        pipeline.expect_unasked(|_| false, 9);
+        pipeline.send(1, |out| out.push(b'x'));
+        let reply = &line.as_bytes()[..2 * limits::LINK_READ_BYTES];
+        for chunk in reply.chunks(1024) {
+            pipeline.space()[..chunk.len()].copy_from_slice(chunk);
+            pipeline.filled(chunk.len());
+        }
+        assert_eq!(pipeline.next_piece(), Err(Desync));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) enum Action {
     Split(Shape, Merge),
     /// Every shard.
     All(Merge),
+    /// Every shard, even if it is held up by what is on its way there.
+    Beside(Merge),
     /// The shard that has the keys, and the command may wait there.
     Blocking,
     /// A transaction's own command.
@@ -112,6 +114,8 @@ pub enum Local {
     Wait,
     /// WAITAOF
     WaitAof,
+    /// MONITOR
+    Monitor,
     /// CLIENT and its subcommand.
     Client(ClientSub),
     /// Listening to channels, and who does.
@@ -170,4 +174,16 @@ pub enum ClientSub {
     Unblock,
     /// CLIENT REPLY
     Reply,
+    /// CLIENT TRACKING
+    Tracking,
+    /// CLIENT TRACKINGINFO
+    TrackingInfo,
+    /// CLIENT GETREDIR
+    GetRedir,
+    /// CLIENT CACHING
+    Caching,
+    /// CLIENT PAUSE
+    Pause,
+    /// CLIENT UNPAUSE
+    Unpause,
 }

@@ -33,6 +33,14 @@ pub enum Plan<'a> {
         /// How their replies become one, in ascending order of shards.
         merge: Merge,
     },
+    /// Every shard answers, each on a connection of its own: it may be held up by something that
+    /// this request is to end.
+    Beside {
+        /// The command.
+        spec: &'a Spec,
+        /// How their replies become one, in ascending order of shards.
+        merge: Merge,
+    },
     /// SCAN: one shard answers, for a cursor of its own; [`super::write_scan`] makes its request,
     /// `merge::scan` the client's reply.
     Scan {
@@ -85,6 +93,7 @@ impl<'a> Plan<'a> {
             Self::One { spec, .. }
             | Self::Split { spec, .. }
             | Self::All { spec, .. }
+            | Self::Beside { spec, .. }
             | Self::Scan { spec, .. }
             | Self::Blocking { spec, .. }
             | Self::Transaction { spec, .. }

@@ -94,6 +94,7 @@ impl Router {
                 let shard = self.map.shard_of_key(request.arg(1));
                 Plan::Publish { shard, spec, sharded }
             }
+            Action::Beside(merge) => Plan::Beside { spec, merge },
             Action::First => Plan::One { shard: FIRST, spec },
             Action::Blocking => self.blocking(spec, request, scratch),
             Action::Transaction(step) => Plan::Transaction { spec, step },

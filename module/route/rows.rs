@@ -6,7 +6,7 @@
 
 use super::action::{Action, Check, ClientSub, Local, PubSub, Step};
 use super::class;
-use crate::command::{How, Spec};
+use crate::command::{How, Merge, Spec};
 use crate::text;
 
 /// One decision.
@@ -28,9 +28,11 @@ enum What {
     ByPolicy,
     /// All shards, whose replies become one by a rule that its tips don't give.
     All(How),
+    /// The same, for what must reach shards that are held up.
+    Beside(How),
 }
 
-use What::{All, ByPolicy, Is};
+use What::{All, Beside, ByPolicy, Is};
 
 const fn local(local: Local) -> What {
     Is(Action::Local(local))
@@ -114,6 +116,51 @@ const ROWS: &[Row] = &[
         why: "a pipeline without replies would lose its place",
     },
     Row {
+        names: &["client|tracking"],
+        what: client(ClientSub::Tracking),
+        why: "on a pipeline it would be about what all clients read",
+    },
+    Row {
+        names: &["client|trackinginfo"],
+        what: client(ClientSub::TrackingInfo),
+        why: "the session's tracking, not a pipeline's",
+    },
+    Row {
+        names: &["client|getredir"],
+        what: client(ClientSub::GetRedir),
+        why: "the session's tracking, not a pipeline's",
+    },
+    Row {
+        names: &["client|caching"],
+        what: client(ClientSub::Caching),
+        why: "about the session's next command, not a pipeline's",
+    },
+    Row {
+        names: &["client|pause"],
+        what: client(ClientSub::Pause),
+        why: "the endpoint's clients; a paused shard would hold up WAIT too",
+    },
+    Row {
+        names: &["client|unpause"],
+        what: client(ClientSub::Unpause),
+        why: "the endpoint's clients",
+    },
+    Row {
+        names: &["monitor"],
+        what: local(Local::Monitor),
+        why: "needs a connection to itself on every shard",
+    },
+    Row {
+        names: &["script|kill", "function|kill"],
+        what: Beside(How::OneSucceeded),
+        why: "a script holds up the pipeline on which it was sent",
+    },
+    Row {
+        names: &["function|stats"],
+        what: Beside(How::Running),
+        why: "tells of the script that holds up a pipeline; its policy is special",
+    },
+    Row {
         names: &["client|capa"],
         what: local(Local::Ok),
         why: "a server may ignore any capability of a client",
@@ -172,7 +219,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         names: &["migrate"],
-        what: Is(Action::Refused),
+        what: Is(Action::Error(text::MIGRATE)),
         why: "takes keys away from their shard, and holds up all others for as long",
     },
     Row {
@@ -237,11 +284,6 @@ const ROWS: &[Row] = &[
         names: &["memory|stats", "memory|doctor", "memory|malloc-stats"],
         what: Is(Action::Untold),
         why: "says of one server what can't be said of several together",
-    },
-    Row {
-        names: &["function|stats"],
-        what: All(How::AllSucceeded),
-        why: "all shards have the same functions; its policy is special",
     },
     Row {
         names: &["save", "bgsave", "bgrewriteaof"],
@@ -346,6 +388,7 @@ pub(super) fn action(spec: &Spec) -> Action {
         Some(Is(action)) => *action,
         Some(ByPolicy) => class::by_policy(spec),
         Some(All(how)) => class::all(spec, *how),
+        Some(Beside(how)) => Action::Beside(Merge { how: *how, may_write: false }),
     }
 }
 

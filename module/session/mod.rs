@@ -10,12 +10,14 @@
 //! one [`Mode`]; whether its requests are read on is in its [`Holds`].
 
 pub mod seats;
+pub mod tracking;
 pub mod transaction;
 
 use crate::ids::{LaneId, LinkId, ShardId, Time};
 use crate::resp::{Intake, Outbox, Parser, Version};
 
 pub use seats::{Gather, SeatNumber, Seats};
+pub use tracking::{Tracking, Wish};
 pub use transaction::{Queue, Transaction};
 
 /// Who a client is, as the socket tells.
@@ -65,12 +67,15 @@ pub struct Holds {
     pub rights: bool,
     /// It waits to be let in.
     pub door: bool,
+    /// CLIENT PAUSE.
+    pub pause: bool,
 }
 
 impl Holds {
     /// Whether anything holds it.
     pub fn any(self) -> bool {
-        self.output || self.seats || self.link || self.rights || self.door
+        let Self { output, seats, link, rights, door, pause } = self;
+        output || seats || link || rights || door || pause
     }
 }
 
@@ -136,6 +141,17 @@ impl<F, U, W, M, C> Session<F, U, W, M, C> {
             self.inbox.held = Vec::new();
         }
     }
+
+    /// Whether it is told by shards what it has not asked for, and so keeps all its pins.
+    pub fn is_pushed_to(&self) -> bool {
+        self.monitors || self.tracking.is_some()
+    }
+
+    /// Whether it needs its pin on a shard though nothing is owed on it.
+    pub fn keeps_pin(&self, shard: ShardId) -> bool {
+        let transacts = self.transaction.as_ref().is_some_and(|t| t.shard == Some(shard));
+        transacts || self.is_pushed_to()
+    }
 }
 
 /// See the module's picture.
@@ -157,6 +173,10 @@ pub struct Session<F, U, W, M, C> {
     pub pins: Vec<(ShardId, LinkId)>,
     /// MULTI and WATCH.
     pub transaction: Option<Box<Transaction>>,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<Tracking>>,
+    /// MONITOR.
+    pub monitors: bool,
     /// What it says of itself.
     pub profile: Profile,
     /// Its last command.

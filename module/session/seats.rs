@@ -65,11 +65,25 @@ pub struct Seats<F> {
     front_begun: bool,
     /// Seats with `publishes`.
     publishing: usize,
+    /// Behind the last seat of whose reply anything has come.
+    reached: SeatNumber,
+    /// What answers no request, each with the seat that must be the front before it may leave.
+    pushes: VecDeque<(SeatNumber, Vec<u8>)>,
+    pushed_bytes: usize,
 }
 
 impl<F> Default for Seats<F> {
     fn default() -> Self {
-        Self { front: 0, row: VecDeque::new(), held_bytes: 0, front_begun: false, publishing: 0 }
+        Self {
+            front: 0,
+            row: VecDeque::new(),
+            held_bytes: 0,
+            front_begun: false,
+            publishing: 0,
+            reached: 0,
+            pushes: VecDeque::new(),
+            pushed_bytes: 0,
+        }
     }
 }
 
@@ -120,19 +134,46 @@ impl<F> Seats<F> {
         }
     }
 
+    /// Bytes of what answers no request and waits for replies that came before it.
+    pub fn pushed_bytes(&self) -> usize {
+        self.pushed_bytes
+    }
+
+    /// Something has come that answers no request. It leaves at once, except that it neither breaks
+    /// into a reply nor overtakes one that came before it: a client that is told to forget a value
+    /// must have got the value first, or it would keep it for ever.
+    pub fn push(&mut self, frame: &[u8], out: &mut Vec<u8>) {
+        if self.front >= self.reached {
+            return out.extend_from_slice(frame);
+        }
+        self.pushed_bytes += frame.len();
+        self.pushes.push_back((self.reached, frame.to_vec()));
+    }
+
+    /// Lets go of what waited for the seats before the front.
+    fn release_pushes(&mut self, out: &mut Vec<u8>) {
+        while let Some((behind, _)) = self.pushes.front()
+            && *behind <= self.front
+            && let Some((_, frame)) = self.pushes.pop_front()
+        {
+            self.pushed_bytes -= frame.len();
+            out.extend_from_slice(&frame);
+        }
+    }
+
     /// Reserves the next seat, for one reply that is passed on as it comes.
     pub fn reserve(&mut self, mute: bool) -> SeatNumber {
-        self.push(State::Owed, mute)
+        self.append(State::Owed, mute)
     }
 
     /// Reserves the next seat, for a reply that is made of `parts` replies.
     pub fn reserve_parts(&mut self, parts: usize, finish: F, mute: bool) -> SeatNumber {
         let parts = vec![Vec::new(); parts];
         let missing = parts.len();
-        self.push(State::Gather(Box::new(Gather { parts, finish, missing })), mute)
+        self.append(State::Gather(Box::new(Gather { parts, finish, missing })), mute)
     }
 
-    fn push(&mut self, state: State<F>, mute: bool) -> SeatNumber {
+    fn append(&mut self, state: State<F>, mute: bool) -> SeatNumber {
         self.row.push_back(Seat { state, complete: false, mute, publishes: false });
         self.front + self.row.len() as u64 - 1
     }
@@ -154,6 +195,7 @@ impl<F> Seats<F> {
             return;
         };
         debug_assert!(!seat.complete, "a reply after the reply");
+        self.reached = self.reached.max(number + 1);
         if place == 0 {
             if !seat.mute {
                 out.extend_from_slice(bytes);
@@ -161,6 +203,7 @@ impl<F> Seats<F> {
             self.front_begun = !last;
             if last {
                 self.pop();
+                self.release_pushes(out);
                 self.release(out);
             }
             self.invariants();
@@ -220,6 +263,7 @@ impl<F> Seats<F> {
             return None;
         };
         let reply = gather.parts.get_mut(part)?;
+        self.reached = self.reached.max(number + 1);
         if self.held_bytes + bytes.len() > held_max {
             self.held_bytes -= reply.len();
             reply.clear();
@@ -286,6 +330,7 @@ impl<F> Seats<F> {
                 return;
             }
             self.pop();
+            self.release_pushes(out);
         }
         if self.row.capacity() > limits::SESSION_SEATS_KEPT {
             self.row.shrink_to(limits::SESSION_SEATS_KEPT);
@@ -305,6 +350,7 @@ impl<F> Seats<F> {
         );
         debug_assert!(!self.front_begun || !self.row.is_empty());
         debug_assert!(self.publishing <= self.row.len());
+        debug_assert!(self.pushes.front().is_none_or(|(behind, _)| *behind > self.front));
     }
 }
 
@@ -352,6 +398,46 @@ mod tests {
         seats.fill(c, b"C", true, MAX, &mut out);
         seats.fill(a, b"A", true, MAX, &mut out);
         assert_eq!(out, b"C");
+    }
+
+    #[test]
+    fn a_push_leaves_at_once_if_nothing_before_it_is_held() {
+        let (mut seats, mut out) = row();
+        seats.push(b"0", &mut out);
+        let (a, _) = (seats.reserve(false), seats.reserve(false));
+        seats.push(b"1", &mut out);
+        seats.fill(a, b"A", true, MAX, &mut out);
+        seats.push(b"2", &mut out);
+        assert_eq!((out.as_slice(), seats.pushed_bytes()), (b"01A2".as_slice(), 0));
+    }
+
+    #[test]
+    fn a_push_neither_breaks_into_a_reply_nor_overtakes_one() {
+        let (mut seats, mut out) = row();
+        let (a, b, c) = (seats.reserve(false), seats.reserve(false), seats.reserve(false));
+        seats.fill(b, b"B", true, MAX, &mut out);
+        seats.push(b"1", &mut out);
+        seats.fill(a, b"a", false, MAX, &mut out);
+        seats.push(b"2", &mut out);
+        assert_eq!((out.as_slice(), seats.pushed_bytes()), (b"a".as_slice(), 2));
+        seats.fill(c, b"c", false, MAX, &mut out);
+        seats.push(b"3", &mut out);
+        seats.fill(a, b"A", true, MAX, &mut out);
+        assert_eq!(out, b"aAB12c");
+        seats.fill(c, b"C", true, MAX, &mut out);
+        assert_eq!((out.as_slice(), seats.pushed_bytes()), (b"aAB12cC3".as_slice(), 0));
+    }
+
+    #[test]
+    fn a_push_waits_for_the_parts_that_came_before_it() {
+        let (mut seats, mut out) = row();
+        let a = seats.reserve_parts(2, (), false);
+        assert!(seats.fill_part(a, 0, b"0", true, MAX).is_none());
+        seats.push(b"P", &mut out);
+        assert!(seats.fill_part(a, 1, b"1", true, MAX).is_some());
+        assert_eq!(out, b"");
+        seats.fill(a, b"01", true, MAX, &mut out);
+        assert_eq!(out, b"01P");
     }
 
     #[test]
