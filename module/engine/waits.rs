@@ -153,8 +153,8 @@ impl Engine {
     }
 
     /// Tells of a shard that has lost its history. The session has forgotten that loss, because it
-    /// is told now; unless it doesn't want the reply, or it is for an EXEC that may come to nothing:
-    /// then it is to be told another time.
+    /// is told now; unless it doesn't want the reply, or the reply is for an EXEC that may come to
+    /// nothing: then it is to be told another time.
     fn end_lost_wait(&mut self, id: SessionId, wait: Wait, lost: ShardId) {
         self.stats().waits_lost.add(1);
         let untold = wait.mute || !wait.has_seat();
