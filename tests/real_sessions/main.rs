@@ -12,6 +12,7 @@
 
 #![cfg(feature = "host")]
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a test may sleep")]
 
 mod blocking;
 mod order;
