@@ -43,6 +43,7 @@ const DATA_SETTINGS: &[&str] = &[
     "min-replicas-max-lag",
     // What is told of them.
     "notify-keyspace-events",
+    "tracking-table-max-keys",
     "slowlog-log-slower-than",
     "slowlog-max-len",
     "latency-monitor-threshold",
