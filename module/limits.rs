@@ -243,8 +243,8 @@ pub const PLAN_ARGS_KEPT: usize = 64 * 1024;
 // ------------------------------------------------------------------------------------ pubsub
 
 /// How long a topic is remembered when nobody listens to it any more. Until then a PUBLISH's count
-/// may still include our own subscription. Long beside the time that a PUBLISH is under way; it costs
-/// a few hundred bytes for each topic that was left in this time.
+/// may still include our own subscription. Long beside the time that a PUBLISH is under way; it
+/// costs a few hundred bytes for each topic that was left in this time.
 pub const TOPIC_LINGER: Duration = Duration::from_secs(1);
 // ------------------------------------------------------------------------------------ users
 

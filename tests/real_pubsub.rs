@@ -231,8 +231,8 @@ const RESP3: &str = "
     t => closed
 ";
 
-/// Who listens to nothing stops to. Valkey 8.0.0 and 8.0.1 alone answered with an error, which broke
-/// clients and was taken back.
+/// Who listens to nothing stops to. Valkey 8.0.0 and 8.0.1 alone answered with an error, which
+/// broke clients and was taken back.
 const UNASKED: &str = "
     s UNSUBSCRIBE => 1
     s PUNSUBSCRIBE => 1

@@ -32,14 +32,14 @@
 //! user listen, and that all messages published before have come in by now. So a client never gets
 //! a message that is older than its subscription, nor misses one that is younger.
 //!
-//! Shards confirm one after the other, and one may publish before the last has confirmed. What comes
-//! from a shard that has confirmed is kept for who asks, until it joins ([`Book::early_listeners`]):
-//! then who is counted by PUBLISH is who gets the message.
+//! Shards confirm one after the other, and one may publish before the last has confirmed. What
+//! comes from a shard that has confirmed is kept for who asks, until it joins
+//! ([`Book::early_listeners`]): then who is counted by PUBLISH is who gets the message.
 //!
-//! Leaving takes effect at once, and the shard is told at once if nobody else listens. But the topic
-//! is remembered for a while ([`crate::limits::TOPIC_LINGER`]): so PUBLISH can subtract our own
-//! wires from a shard's count of receivers without knowing whether the shard counted before or after
-//! the UNSUBSCRIBE.
+//! Leaving takes effect at once, and the shard is told at once if nobody else listens. But the
+//! topic is remembered for a while ([`crate::limits::TOPIC_LINGER`]): so PUBLISH can subtract our
+//! own wires from a shard's count of receivers without knowing whether the shard counted before or
+//! after the UNSUBSCRIBE.
 //!
 //! # When a wire is lost
 //!
