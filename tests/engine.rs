@@ -579,3 +579,66 @@ fn a_login_waits_for_its_shard_and_not_for_ever() {
     let told = desk.told();
     assert!(told.starts_with("-CLUSTERDOWN shard 0 "), "{told}");
 }
+
+/// A client of RESP3 that tracks, and has read a key; its pin is the last link.
+fn tracking() -> Desk {
+    let mut desk = at_the_door();
+    desk.granting = true;
+    desk.ask(b"HELLO 3\r\n");
+    desk.granting = false;
+    desk.told();
+    desk.ask(b"CLIENT TRACKING ON NOLOOP\r\nGET a\r\n");
+    pin(&mut desk, "NOLOOP\r\n", b"+OK\r\n");
+    assert_eq!(desk.told(), "+OK\r\n");
+    let last = desk.links.len() - 1;
+    assert!(desk.sent(last).ends_with("GET\r\n$1\r\na\r\n"), "on the same connection");
+    desk
+}
+
+/// A pin is made, is asked for what ends so, and answers.
+fn pin(desk: &mut Desk, asked: &str, reply: &[u8]) {
+    desk.open_next();
+    let pin = desk.links.len() - 1;
+    desk.greet(pin);
+    desk.reply(pin, b"%0\r\n");
+    let sent = desk.sent(pin);
+    assert!(sent.ends_with(asked), "{sent}");
+    desk.reply(pin, reply);
+}
+
+const FORGET_A: &str = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n";
+const FORGET_ALL: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+#[test]
+fn an_invalidation_has_its_place_among_the_replies() {
+    let mut desk = tracking();
+    let pin = desk.links.len() - 1;
+    let told = format!("$1\r\n1\r\n{FORGET_A}");
+    // It comes in two pieces, the first with the reply.
+    desk.reply(pin, &told.as_bytes()[..20]);
+    assert_eq!(desk.told(), "$1\r\n1\r\n");
+    desk.reply(pin, &told.as_bytes()[20..]);
+    assert_eq!(desk.told(), FORGET_A);
+    // Nothing is asked, and something is told.
+    desk.reply(pin, FORGET_A.as_bytes());
+    assert_eq!(desk.told(), FORGET_A);
+    // It comes between the reply to one request and that to another.
+    desk.ask(b"GET a\r\nGET b\r\n");
+    desk.sent(pin);
+    desk.reply(pin, format!("$1\r\n1\r\n{FORGET_A}$1\r\n2\r\n").as_bytes());
+    assert_eq!(desk.told(), format!("$1\r\n1\r\n{FORGET_A}$1\r\n2\r\n"));
+}
+
+#[test]
+fn who_loses_the_connection_that_tracks_forgets_all_and_tracks_anew() {
+    let mut desk = tracking();
+    let link = desk.links[desk.links.len() - 1];
+    desk.links.retain(|other| *other != link);
+    desk.tell(Event::LinkFailed { link, reason: "cut".into() });
+    let told = desk.told();
+    assert!(told.starts_with("-IOERR ") && told.ends_with(FORGET_ALL), "{told}");
+    // What is read next is read by a connection that is told to track first.
+    desk.ask(b"GET a\r\n");
+    pin(&mut desk, "NOLOOP\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n", b"+OK\r\n$1\r\n2\r\n");
+    assert_eq!(desk.told(), "$1\r\n2\r\n");
+}
