@@ -141,6 +141,9 @@ pub fn not_in_transaction(full_name: &str) -> String {
 pub const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 /// Source: redis `server.c`, `shared.noautherr`.
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
+/// Source: redis `multi.c`, `execCommandAbort`.
+pub const EXEC_NO_AUTH: &str =
+    "EXECABORT Transaction discarded because of: NOAUTH Authentication required.";
 /// Source: redis `networking.c`, `helloCommand`.
 pub const HELLO_NO_AUTH: &str = "NOAUTH HELLO must be called with the client already \
     authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to \

@@ -122,6 +122,11 @@ const EVERY_PATH: &[&str] = &[
     "ACL LOG RESET",
     "COMMAND COUNT",
     "OBJECT ENCODING key:0",
+    "WATCH key:0",
+    "PUBLISH news x",
+    "SPUBLISH news x",
+    "PUBSUB CHANNELS",
+    "PUBSUB NUMPAT",
     "BLPOP key:0 0.01",
     "XREAD BLOCK 10 STREAMS key:9 $",
     "AUTH few wrong",
@@ -356,6 +361,10 @@ const STRANGERS: &[&str] = &[
     "AUTH",
     "NOSUCH",
     "GET",
+    "MULTI",
+    "EXEC",
+    "DISCARD",
+    "UNWATCH",
     "RESET",
 ];
 

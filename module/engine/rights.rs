@@ -188,6 +188,32 @@ impl Known {
 impl Engine {
     /// Whether the session's user may do this. If not, or not yet, the request has been dealt with.
     pub(super) fn permit(&mut self, id: SessionId, local: Local) -> Result<(), Served> {
+        // Who is not logged in is told so by HELLO in words of its own.
+        let no_auth = if local == Local::Hello { text::HELLO_NO_AUTH } else { text::NO_AUTH };
+        self.permit_in_words(id, local, no_auth)
+    }
+
+    /// Whether the session's user is logged in, or needn't be: HELLO asks for nothing else. For
+    /// what has no harmless form, but is not for strangers, who are told so in these words.
+    pub(super) fn permit_known(
+        &mut self,
+        id: SessionId,
+        no_auth: &'static str,
+    ) -> Result<(), Served> {
+        // Only where Weir's own user has a password may the default user need one.
+        let may_be_strange = !self.settings.shard_password.is_empty();
+        if may_be_strange && self.lane_key(id).login.is_none() {
+            return self.permit_in_words(id, Local::Hello, no_auth);
+        }
+        Ok(())
+    }
+
+    fn permit_in_words(
+        &mut self,
+        id: SessionId,
+        local: Local,
+        no_auth: &'static str,
+    ) -> Result<(), Served> {
         // What EXEC serves was permitted when it was queued.
         let Some(Probe { words, own }) = probe(local).filter(|_| self.captured.is_none()) else {
             return Ok(());
@@ -200,11 +226,8 @@ impl Engine {
             Right::Unknown if own => Ok(()),
             Right::Asked => Err(Served::Later),
             Right::Denied(text) => {
-                // Who is not logged in is told so by HELLO in words of its own.
-                let text = match local {
-                    Local::Hello if text.starts_with(b"NOAUTH") => text::HELLO_NO_AUTH.into(),
-                    _ => text,
-                };
+                let is_stranger = text.starts_with(b"NOAUTH");
+                let text = if is_stranger { no_auth.into() } else { text };
                 self.stats().error_replies.add(1);
                 self.answer(id, |out| write::error_bytes(out, &text));
                 self.end_if_refused(id, &text);

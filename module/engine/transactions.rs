@@ -112,6 +112,10 @@ impl Engine {
         len: usize,
     ) -> Served {
         let bytes = &request.bytes[..len];
+        let no_auth = if step == Step::Exec { text::EXEC_NO_AUTH } else { text::NO_AUTH };
+        if let Err(served) = self.permit_known(id, no_auth) {
+            return served;
+        }
         match step {
             Step::Multi => self.multi(id, bytes),
             Step::Watch => match self.watched_place(request) {
