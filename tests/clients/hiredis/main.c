@@ -171,7 +171,7 @@ static void strings(redisContext *c) {
 }
 
 static void bytes(redisContext *c) {
-    size_t size = 10u << 20;
+    size_t size = 4u << 20;
     char *value = malloc(size);
     EXPECT(value);
     for (size_t i = 0; i < size; i++) value[i] = (char)(i * 7 + i / 256);
@@ -532,7 +532,7 @@ static const struct {
     {"the connection speaks the version that was asked for, and has a name", version},
     {"INFO is that of one primary", info},
     {"strings and numbers", strings},
-    {"a value of 10 MB and of any bytes", bytes},
+    {"a value of 4 MB and of any bytes", bytes},
     {"many keys at once", many_keys},
     {"hashes, lists, sets, sorted sets", collections},
     {"all keys are found by SCAN", scan},

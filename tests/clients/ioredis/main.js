@@ -84,8 +84,8 @@ check("a value of any bytes comes back as it was", async (client) => {
   assert.ok(value.equals(await client.getBuffer(key("bytes"))));
 });
 
-check("a value of 10 MB", async (client) => {
-  const value = Buffer.alloc(10 << 20, "0123456789abcdef\r\n");
+check("a value of 8 MB", async (client) => {
+  const value = Buffer.alloc(8 << 20, "0123456789abcdef\r\n");
   assert.equal(await client.set(key("large"), value), "OK");
   assert.ok(value.equals(await client.getBuffer(key("large"))));
   assert.equal(await client.unlink(key("large")), 1);

@@ -84,8 +84,8 @@ check("strings and numbers", async (client) => {
   assert.equal(Number(await client.incrByFloat(key("number"), 0.5)), 42.5);
 });
 
-check("a value of 10 MB and of any bytes", async (client) => {
-  const value = Buffer.alloc(10 << 20, Buffer.from([...Array(256).keys()]));
+check("a value of 4 MB and of any bytes", async (client) => {
+  const value = Buffer.alloc(4 << 20, Buffer.from([...Array(256).keys()]));
   const binary = client.withTypeMapping({ 36: Buffer });
   assert.equal(await client.set(key("large"), value), "OK");
   assert.ok(value.equals(await binary.get(key("large"))));

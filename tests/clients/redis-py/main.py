@@ -173,10 +173,10 @@ def _(_client):
         equal(binary.strlen(name), len(value))
 
 
-@check("a value of 20 MB")
+@check("a value of 8 MB")
 def _(_client):
     with connect(decode_responses=False) as binary:
-        value = os.urandom(1 << 20) * 20
+        value = os.urandom(1 << 19).hex().encode() * 8
         equal(binary.set(key("large"), value), True)
         assert binary.get(key("large")) == value, "another value"
         equal(binary.getrange(key("large"), 5, 9), value[5:10])

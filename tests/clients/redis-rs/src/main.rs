@@ -94,7 +94,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a connection says its library, and has a name", names),
     ("INFO is that of one primary", info),
     ("strings and numbers", strings),
-    ("a value of 10 MB and of any bytes", large),
+    ("a value of 4 MB and of any bytes", large),
     ("many keys at once", many_keys),
     ("all keys are found by scan_match", scan),
     ("hashes, lists, sets, sorted sets", collections),
@@ -198,7 +198,7 @@ fn strings(world: &World, con: &mut Connection) -> RedisResult<()> {
 }
 
 fn large(world: &World, con: &mut Connection) -> RedisResult<()> {
-    let value: Vec<u8> = (0..=255u8).cycle().take(10 << 20).collect();
+    let value: Vec<u8> = (0..=255u8).cycle().take(4 << 20).collect();
     let () = con.set(world.key("large"), &value)?;
     let seen: Vec<u8> = con.get(world.key("large"))?;
     assert!(seen == value, "another value, of {} bytes", seen.len());
