@@ -292,8 +292,9 @@ static void watch(redisContext *c) {
 static void acknowledged(redisContext *c) {
     is_text(call(c, "SET %s v", key("acknowledged")), "OK");
     is_int(call(c, "WAIT 1 20000"), 1);
-    /* There is one replica, and no more come. */
-    is_int(call(c, "WAIT 2 1000"), 1);
+    /* There is one replica, and no more come. On a busy machine less may be known at a deadline. */
+    int tries = 0;
+    while (call(c, "WAIT 2 500")->integer != 1) EXPECT(++tries < 20);
     redisReply **files = elements(call(c, "WAITAOF 1 1 20000"), 2);
     is_int(files[0], 1);
     is_int(files[1], 1);

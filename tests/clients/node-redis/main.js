@@ -259,7 +259,8 @@ check("WAIT and WAITAOF", async () => {
   const own = await connect();
   await own.set(key("acknowledged"), "v");
   assert.equal(await own.wait(1, 20_000), 1);
-  assert.equal(await own.wait(2, 1000), 1);
+  // There is one replica, and no more come. On a busy machine less may be known at a deadline.
+  await eventually("the one is counted", async () => (await own.wait(2, 500)) === 1);
   assert.deepEqual(await own.sendCommand(["WAITAOF", "1", "1", "20000"]), [1, 1]);
   assert.equal(await (await connect()).wait(1, 20_000), 1);
 });

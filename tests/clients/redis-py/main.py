@@ -435,9 +435,9 @@ def _(client):
     with connect(single_connection_client=True) as own:
         own.set(key("acknowledged"), "v")
         equal(own.wait(1, 20000), 1)
-        equal(own.wait(0, 0), 1)
-        # There is one replica, and no more come.
-        equal(own.wait(2, 1000), 1)
+        # There is one replica, and no more come. On a busy machine less may be known at a deadline.
+        eventually("it is counted", lambda: own.wait(0, 0) == 1)
+        eventually("the one replica is counted", lambda: own.wait(2, 500) == 1)
     # Who wrote nothing has nothing to wait for.
     with connect(single_connection_client=True) as idle:
         equal(idle.wait(1, 20000), 1)

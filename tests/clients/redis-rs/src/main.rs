@@ -352,7 +352,10 @@ fn wait(world: &World, con: &mut Connection) -> RedisResult<()> {
     assert_eq!(wait_for(1).query::<i64>(con)?, 1);
     assert_eq!(wait_for_files().query::<(i64, i64)>(con)?, (1, 1));
     // There is one replica, and no more come.
-    assert_eq!(cmd("WAIT").arg(2).arg(1000).query::<i64>(con)?, 1);
+    // On a busy machine less may be known at a deadline.
+    eventually("the one replica is counted", || {
+        cmd("WAIT").arg(2).arg(500).query(con).is_ok_and(|count: i64| count == 1)
+    });
     // Who wrote nothing has nothing to wait for.
     assert_eq!(wait_for(1).query::<i64>(&mut world.connect())?, 1);
     let error = cmd("WAIT").arg(1).arg(-1).exec(con).unwrap_err();
