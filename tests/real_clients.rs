@@ -50,8 +50,9 @@ const PROGRAMS: &[Program] = &[
     ("redis-rs", &["$made/redis-rs"]),
 ];
 
-/// Libraries that are tried at a time, on each flavor. Each has several programs running, which have
-/// little to do but to wait; with many more, a machine of two cores is busy with starting them.
+/// Libraries that are tried at a time, on each flavor. Each has several programs running, which
+/// have little to do but to wait; with many more, a machine of two cores is busy with starting
+/// them.
 const AT_A_TIME: usize = 2;
 
 /// The library that is tried over TLS as well.
@@ -186,7 +187,8 @@ fn trouble(output: &Output) -> String {
     trouble
 }
 
-/// Runs a program at all these places, the first of which is a bare server, and gives what is wrong.
+/// Runs a program at all these places, the first of which is a bare server, and gives what is
+/// wrong.
 fn compare(program: &Program, protocol: u8, places: &[&Place]) -> String {
     // Side by side: a program waits most of its time, for replicas and their files.
     let runs: Vec<Run> = thread::scope(|scope| {
