@@ -3,6 +3,7 @@
 
 #![cfg(feature = "host")]
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a test may sleep, and start threads")]
 
 use std::collections::BTreeMap;
 use std::thread;
