@@ -187,6 +187,10 @@ impl Engine {
                 }
             }
             prefixes.extend(tracking.prefixes.iter().cloned());
+            // Every key: a stock server tells that as the empty prefix.
+            if tracking.bcast && prefixes.is_empty() {
+                prefixes.push(Vec::new());
+            }
         }
         self.answer(id, |out| {
             write::map(out, resp, 3);
