@@ -43,6 +43,9 @@ impl Sub<Duration> for Time {
 pub struct ShardId(pub u16);
 
 impl ShardId {
+    /// No shard: what a link has that goes to somebody else.
+    pub const NONE: Self = Self(u16::MAX);
+
     /// As an index into per-shard vectors.
     pub fn index(self) -> usize {
         usize::from(self.0)
@@ -228,6 +231,11 @@ impl<K: SlabId, T> Mirror<K, T> {
             Some((tag, tenant)) if *tag == id.tag() => Some(tenant),
             _ => None,
         }
+    }
+
+    /// All tenants, by place.
+    pub fn tenants_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|place| place.as_mut().map(|(_, tenant)| tenant))
     }
 
     /// Takes the tenant out.

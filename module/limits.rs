@@ -38,6 +38,10 @@ const _: () = assert!(REPLY_STREAM_BYTES < LINK_READ_BYTES);
 /// They are again at half.
 pub const LINK_BACKLOG_HIGH: usize = 4 * 1024 * 1024;
 
+/// Bytes of commands that were sent and are not answered, which a link keeps in case they must be
+/// sent elsewhere, before the clients who send them are no longer served. They are again at half.
+pub const LINK_KEPT_HIGH: usize = 16 * 1024 * 1024;
+
 /// Replies that a link may owe before the clients who use it are no longer served.
 pub const LINK_OWED_HIGH: usize = 128 * 1024;
 
@@ -149,8 +153,12 @@ const _: () = assert!(DESCRIPTOR_NUMBERS_MAX.is_power_of_two(), "the table is ma
 /// `maxclients` has to leave free.
 pub const DESCRIPTORS_PER_SHARD: usize = 32;
 
-/// Descriptors of a worker itself: epoll, bell, and sockets between two owners.
-pub const DESCRIPTORS_PER_WORKER: usize = 8;
+/// Descriptors of a worker itself: epoll, bell, sockets between two owners, and scouts.
+pub const DESCRIPTORS_PER_WORKER: usize = 8 + SCOUTS_MAX;
+
+/// Shards for which descriptors are set aside where their number isn't known at load, because a
+/// cluster will tell it. With more of them, fewer clients may find room than were promised.
+pub const CLUSTER_SHARDS_RECKONED: usize = 32;
 
 /// Bytes read from one connection in a turn. What is left is reported again by the next turn, after
 /// everybody else's share.
@@ -222,6 +230,33 @@ pub const UPLOAD_BACKLOG_HIGH: usize = 1024 * 1024;
 /// Bytes of the reply to one of Weir's own questions to a shard. The largest is that of COMMAND:
 /// 300 KB, more with many modules. Beyond it the link is closed, and opened again.
 pub const OWN_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+// ------------------------------------------------------------------------------------ redirects
+
+/// How often a command follows MOVED and ASK at once, before it rests between two tries: nodes that
+/// send it to and fro have yet to agree.
+pub const DETOURS_AT_ONCE: u32 = 5;
+
+/// How long it rests at least, as does one that was told TRYAGAIN: a few round trips between nodes.
+pub const DETOUR_PAUSE: Duration = Duration::from_millis(10);
+
+// ------------------------------------------------------------------------------------ scouts
+
+/// Sentinels, or nodes of a cluster, that are asked where the primaries are. A few that live are
+/// enough; more would only have to be kept connected. Those beyond are not asked.
+pub const SCOUTS_MAX: usize = 16;
+
+/// How often they are asked while a shard is away: a failover is over soon after the votes of a few
+/// servers, and each millisecond of it is one without writes.
+pub const SCOUT_HURRY: Duration = Duration::from_millis(10);
+
+/// For so long, then as often as a shard that is down is tried: [`LINK_RETRY`].
+pub const SCOUT_HURRY_MAX: Duration = Duration::from_secs(60);
+
+/// The least time between two looks for reasons that come in crowds, as when a thousand slots move.
+pub const SCOUT_REST: Duration = Duration::from_millis(5);
+
+const _: () = assert!(SCOUT_REST.as_micros() <= SCOUT_HURRY.as_micros());
 
 // ------------------------------------------------------------------------------------ routing
 

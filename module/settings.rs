@@ -144,10 +144,12 @@ const GB: i64 = 1024 * MB;
 const HOUR_MS: i64 = 3_600_000;
 
 options! {
-    /// The shards behind the endpoint: `static://host:port,host:port,...`, the primary of each. The
-    /// 16384 hash slots are split evenly in that order, unless each names its own:
-    /// `host:port=0-5460+7000`.
-    upstream: String, "upstream", text(""), AtLoad, Open;
+    /// The shards behind the endpoint: `static://host:port,host:port,...`, the primary of each;
+    /// `sentinel://host:port,host:port/name,name`, the masters of these Sentinels; or
+    /// `cluster://host:port,host:port`, a Redis Cluster, by some of its nodes. Except in a cluster,
+    /// the 16384 hash slots are split evenly in that order, unless static shards name their own:
+    /// `host:port=0-5460+7000`. While clients are served, only addresses may change.
+    upstream: String, "upstream", text(""), Live, Open;
     /// Addresses on which clients are served, separated by spaces.
     bind: String, "bind", text("127.0.0.1"), AtLoad, Open;
     /// The endpoint's TCP port. 0: no TCP.
@@ -160,6 +162,10 @@ options! {
     shard_user: String, "shard-user", text(""), Live, Open;
     /// The password of `shard-user`. Empty: no login.
     shard_password: String, "shard-password", text(""), Live, Secret;
+    /// The user as whom Weir logs in to Sentinels. Empty: the default user.
+    sentinel_user: String, "sentinel-user", text(""), Live, Open;
+    /// The password of `sentinel-user`. Empty: no login.
+    sentinel_password: String, "sentinel-password", text(""), Live, Secret;
     /// Client connections that the endpoint serves at a time; one more is told so and closed.
     maxclients: u32, "maxclients", number(10_000, 1, 1_000_000, Unit::Count), Live, Open;
     /// A client that sends nothing for so long is closed, unless it waits for a reply. 0: never.
@@ -231,6 +237,9 @@ options! {
     /// Whether Weir speaks TLS with the shards (not over Unix sockets). Their certificates must be
     /// signed by `tls-ca-cert-file`.
     shard_tls: bool, "shard-tls", yes_or_no("no"), AtLoad, Open;
+    /// Whether Weir speaks TLS with the Sentinels. Their certificates are judged as those of
+    /// shards.
+    sentinel_tls: bool, "sentinel-tls", yes_or_no("no"), AtLoad, Open;
     /// Whether a shard's certificate must also name the host, or IP address, by which `upstream`
     /// calls it. `no`: any certificate of the authority will do, as between stock servers; so the
     /// authority should sign nobody else's.
@@ -491,10 +500,14 @@ impl Settings {
                     .to_owned());
             }
         }
-        if self.shard_tls && self.tls_ca_cert_file.is_empty() {
-            return Err("weir.tls-ca-cert-file is not set: weir.shard-tls needs it to verify the \
-                        shards' certificates"
-                .to_owned());
+        let dials = [(self.shard_tls, "shard"), (self.sentinel_tls, "sentinel")];
+        if let Some((_, whom)) = dials.into_iter().find(|(dials, _)| *dials)
+            && self.tls_ca_cert_file.is_empty()
+        {
+            return Err(format!(
+                "weir.tls-ca-cert-file is not set: weir.{whom}-tls needs it to verify the {whom}s' \
+                 certificates"
+            ));
         }
         if self.tls_client_cert_file.is_empty() != self.tls_client_key_file.is_empty() {
             return Err("weir.tls-client-cert-file and weir.tls-client-key-file go together: set \
@@ -526,7 +539,11 @@ impl Settings {
     pub fn same_tls(&self, other: &Self) -> bool {
         OPTIONS
             .iter()
-            .filter(|row| row.name.starts_with("tls-") || row.name.starts_with("shard-tls"))
+            .filter(|row| {
+                ["tls-", "shard-tls", "sentinel-tls"]
+                    .iter()
+                    .any(|begin| row.name.starts_with(begin))
+            })
             .all(|row| row.get(self) == row.get(other))
     }
 }
@@ -659,7 +676,7 @@ mod tests {
     #[test]
     fn each_broken_combination_is_named() {
         type BreakIt = fn(&mut Settings);
-        let cases: [(&str, BreakIt); 12] = [
+        let cases: [(&str, BreakIt); 13] = [
             ("weir.upstream", |s| s.upstream = " ".to_owned()),
             ("weir.port", |s| s.port = 0),
             ("weir.bind", |s| s.bind = "  ".to_owned()),
@@ -673,6 +690,7 @@ mod tests {
                 (s.tls_port, s.tls_cert_file, s.tls_key_file) = (1, "c".to_owned(), "k".to_owned());
             }),
             ("weir.tls-ca-cert-file", |s| s.shard_tls = true),
+            ("weir.tls-ca-cert-file", |s| s.sentinel_tls = true),
             ("weir.tls-client-cert-file", |s| s.tls_client_key_file = "k".to_owned()),
         ];
         assert_eq!(good().check(), Ok(()));

@@ -190,12 +190,18 @@ stats! {
 
     /// Turns of the event loop.
     turns: Counter;
+    /// Commands that were sent on or sent again because a shard said so: MOVED, ASK, TRYAGAIN,
+    /// CLUSTERDOWN, READONLY.
+    commands_redirected: Counter;
     /// Writes to sockets. Many replies or requests share one.
     flushes: Counter;
 
     |
-    /// By shard, in the order of the shard map; their number never changes.
+    /// By shard, in the order of the shard map. There is room for all that there can ever be.
     shards: Box<[ShardStats]>;
+    |
+    /// How many of them there are.
+    known_shards: Cell;
 }
 
 stats! {
@@ -259,6 +265,7 @@ impl WorkerStats {
             shards: (0..shards).map(|_| ShardStats::default()).collect(),
             ..Self::default()
         };
+        stats.known_shards.set(shards as u64);
         for shard in &stats.shards {
             shard.state.set(ShardState::Connecting as u64);
         }
@@ -302,9 +309,10 @@ impl Stats {
         shards.fold(0, |sum, stats| row.kind.join(sum, row.get(stats)))
     }
 
-    /// How many shards there are.
+    /// How many shards the workers know; there is room for as many, or more.
     pub fn shards(&self) -> usize {
-        self.workers.first().map_or(0, |worker| worker.shards.len())
+        let known = self.workers.iter().map(|worker| worker.known_shards.get());
+        known.max().and_then(|most| usize::try_from(most).ok()).unwrap_or(0)
     }
 }
 

@@ -90,6 +90,14 @@ pub fn lost_history(shard: &str) -> String {
     )
 }
 
+/// The nodes of a cluster send a command to and fro, or it can't be sent on.
+pub fn slot_moves(slot: u16) -> String {
+    format!(
+        "CLUSTERDOWN hash slot {slot} is on its way from one shard to another; the command was not \
+         executed"
+    )
+}
+
 /// WAIT or WAITAOF whose time was up while a shard could not be asked.
 pub fn out_of_reach(shard: &str) -> String {
     format!(

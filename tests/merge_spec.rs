@@ -14,7 +14,11 @@ use weir::ids::ShardId;
 use weir::merge::{Merger, scan};
 use weir::resp::{Parsed, Parser, Request, Version, write};
 use weir::route::{Plan, Router, Scratch, write_part};
-use weir::shards::Upstream;
+use weir::shards::{ShardMap, Upstream};
+
+fn map_of(shards: u16) -> ShardMap {
+    ShardMap::even((0..shards).map(|n| format!("h:{}", n + 1).parse().unwrap()).collect()).unwrap()
+}
 
 #[test]
 fn scenarios() {
@@ -26,7 +30,7 @@ fn scenarios() {
             match words.split_first().unwrap() {
                 (ask, [shard, shards, reply]) if ask == b"scan" => {
                     let number = |word: &[u8]| std::str::from_utf8(word).unwrap().parse().unwrap();
-                    scan(reply, ShardId(number(shard)), usize::from(number(shards)), &mut out);
+                    scan(reply, ShardId(number(shard)), &map_of(number(shards)), &mut out);
                 }
                 (how, rest) => {
                     let (may_write, rest) = match rest.split_first().unwrap() {
@@ -244,6 +248,7 @@ fn odd_replies_still_make_one_reply() {
     ];
     let mut random = Random::new(4);
     let mut merger = Merger::default();
+    let map = map_of(3);
     for turn in 0..20_000 {
         let parts: Vec<&[u8]> = (0..1 + random.below(4)).map(|_| *random.pick(&replies)).collect();
         let order: Vec<u16> = (0..random.below(5)).map(|_| random.below(5) as u16).collect();
@@ -254,7 +259,7 @@ fn odd_replies_still_make_one_reply() {
             |bytes: &[u8]| weir::resp::Value::parse(bytes).is_some_and(|(_, n)| n == bytes.len());
         assert!(whole(&out), "{merge:?} {order:?} {parts:?}: {}", escape(&out));
         out.clear();
-        scan(parts[0], ShardId(0), 3, &mut out);
+        scan(parts[0], ShardId(0), &map, &mut out);
         assert!(whole(&out), "{parts:?}: {}", escape(&out));
     }
 }

@@ -241,7 +241,7 @@ fn a_scan_visits_every_shard_once_and_ends() {
                     visits.push((shard.0, inner));
                     let reply = format!("*2\r\n${}\r\n{next}\r\n*0\r\n", next.to_string().len());
                     let mut out = Vec::new();
-                    weir::merge::scan(reply.as_bytes(), shard, count, &mut out);
+                    weir::merge::scan(reply.as_bytes(), shard, router.map(), &mut out);
                     let (value, _) = weir::resp::Value::parse(&out).unwrap();
                     let cursor = value.as_array().unwrap()[0].as_bytes().unwrap();
                     String::from_utf8(cursor.to_vec()).unwrap()

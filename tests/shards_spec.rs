@@ -25,13 +25,24 @@ fn answer(line: &str) -> String {
         "upstream" => match Upstream::parse(rest) {
             Ok(upstream) => {
                 let map = upstream.into_map();
-                let lines = map
-                    .shards()
-                    .map(|(id, shard)| format!("{id}: {} {}", shard.address, shard.slots_text()));
+                let lines = map.shards().map(|(id, shard)| {
+                    let master = shard.master.as_deref().map(str::to_owned);
+                    let address = shard.address.as_ref().map(ToString::to_string);
+                    let name = address.or(master).unwrap_or_else(|| "?".to_owned());
+                    format!("{id}: {name} {}", shard.slots_text())
+                });
                 lines.collect::<Vec<_>>().join("\n")
             }
             Err(error) => format!("error: {error}"),
         },
+        "follow" => {
+            let (before, after) = rest.split_once(' ').unwrap();
+            let parse = |text| Upstream::parse(text).unwrap();
+            match parse(after).may_follow(&parse(before)) {
+                Ok(()) => "yes".to_owned(),
+                Err(why) => format!("no: {why}"),
+            }
+        }
         other => panic!("{other}?"),
     }
 }

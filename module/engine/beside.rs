@@ -9,6 +9,8 @@
 //! to every shard on a connection of its own, which is closed when it has been answered. A busy
 //! shard answers next to nothing: such a connection doesn't ask for INFO.
 
+use std::sync::Arc;
+
 use crate::command::Merge;
 use crate::ids::{LinkId, SessionId, ShardId};
 use crate::pipeline::Pipeline;
@@ -34,13 +36,13 @@ impl Engine {
             return Served::Later;
         }
         self.stats().commands_fanned_out.add(1);
-        let shards = self.shards.len();
-        let Some(seat) = self.reserve_parts(id, shards, Finish::Merge(merge, Vec::new())) else {
+        let map = Arc::clone(&self.map);
+        let parts = map.members().len();
+        let Some(seat) = self.reserve_parts(id, parts, Finish::Merge(merge, Vec::new())) else {
             return Served::Done;
         };
-        for (part, index) in (0u16..).zip(0..shards) {
+        for (part, &shard) in (0u16..).zip(map.members()) {
             let token = Token::Part { session: id, seat, part, writes: false };
-            let shard = self.shards[index].id;
             self.send_beside(shard, token, &request.bytes[..len]);
         }
         Served::Done

@@ -110,7 +110,7 @@ impl Engine {
 
     /// `SUBSCRIBE channel [channel ...]`, PSUBSCRIBE, SSUBSCRIBE. Source: redis `pubsub.c`.
     fn subscribe(&mut self, id: SessionId, kind: Kind, request: &Request<'_>) -> Served {
-        if kind == Kind::ShardChannel && self.shards.len() > 1 {
+        if kind == Kind::ShardChannel && !self.map.is_one_shard() {
             let mut slots = names(request, 1).map(HashSlot::of);
             let first = slots.next();
             if slots.any(|slot| Some(slot) != first) {
@@ -123,7 +123,7 @@ impl Engine {
         }
         let login = self.lane_key(id).login;
         let feed = self.feeds.of_login(login, self.now);
-        let map = Arc::clone(&self.setup.map);
+        let map = Arc::clone(&self.map);
         let reach = |name: &[u8]| Reach::of(kind, name, |name| map.shard_of_key(name));
         self.feeds.book.ask(id, feed, kind, names(request, 1), reach, self.now);
         self.count_topics();

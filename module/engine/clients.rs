@@ -248,7 +248,7 @@ impl Engine {
             self.outputs.push_back(Output::Mail { to: Destination::Worker(worker), mail });
         }
         let answer = self.answer_question(question, Some(id));
-        self.answered(ticket, answer);
+        self.all_answered(ticket, answer);
     }
 
     /// ACL SETUSER, DELUSER, LOAD; CONFIG RESETSTAT: for all shards; then every worker has
@@ -288,11 +288,13 @@ impl Engine {
                 let mail = Mail::Answer { ticket, worker, answer };
                 self.outputs.push_back(Output::Mail { to, mail });
             }
-            Mail::Answer { ticket, answer, .. } => self.answered(ticket, answer),
+            Mail::Answer { ticket, answer, .. } => self.all_answered(ticket, answer),
+            Mail::Map(map) => self.map_changed(map),
+            Mail::Doubt => self.look_again(),
         }
     }
 
-    fn answered(&mut self, ticket: u64, answer: Answer) {
+    fn all_answered(&mut self, ticket: u64, answer: Answer) {
         // The client may have gone since.
         let Some(asked) = self.asked.get_mut(&ticket) else {
             return;

@@ -67,6 +67,11 @@ impl Engine {
         if self.paused.is_some() && self.must_pause(id, request) {
             return Served::Later;
         }
+        if !self.knows_shards()
+            && let Some(served) = self.without_shards(id, request)
+        {
+            return served;
+        }
         if self.sessions.get(id).is_some_and(|session| session.inbox.listens) {
             return self.dispatch_of_listener(id, request, len);
         }
@@ -185,13 +190,12 @@ impl Engine {
         finish: Finish,
     ) {
         self.stats().commands_fanned_out.add(1);
-        let shards = self.shards.len();
-        let Some(seat) = self.reserve_parts(id, shards, finish) else {
+        let map = Arc::clone(&self.map);
+        let Some(seat) = self.reserve_parts(id, map.members().len(), finish) else {
             return;
         };
-        for (part, index) in (0u16..).zip(0..shards) {
+        for (part, &shard) in (0u16..).zip(map.members()) {
             let token = Token::Part { session: id, seat, part, writes };
-            let shard = self.shards[index].id;
             self.send(shard, token, |out| out.extend_from_slice(&request.bytes[..len]));
         }
     }
@@ -215,7 +219,7 @@ impl Engine {
         reply.clear();
         match finish {
             Finish::Merge(merge, order) => self.merger.merge(merge, &order, &parts, &mut reply),
-            Finish::Scan(shard) => merge::scan(parts[0], shard, self.shards.len(), &mut reply),
+            Finish::Scan(shard) => merge::scan(parts[0], shard, &self.map, &mut reply),
             Finish::Info if self.is_silent() => {
                 self.merge_info(&parts, self.resp(id), [0; 3], &mut reply);
             }

@@ -7,7 +7,7 @@ use crate::ids::{LinkId, SessionId, ShardId, WorkerId};
 use crate::pubsub::{Kind, Receivers};
 pub use crate::session::Peer;
 use crate::settings::Settings;
-use crate::shards::Address;
+use crate::shards::{Address, ShardMap};
 
 /// Every cause of work. The worker tells them one by one; the engine never looks for itself.
 #[derive(Debug)]
@@ -83,10 +83,12 @@ pub enum Event {
 /// What the engine asks its worker to do.
 #[derive(Debug)]
 pub enum Output {
-    /// Connect to a shard; answered by `LinkOpened` or `LinkFailed`.
+    /// Connect to a server; answered by `LinkOpened` or `LinkFailed`.
     Connect {
         /// The new link.
         link: LinkId,
+        /// To what kind of server.
+        whom: Whom,
         /// Where to.
         address: Address,
         /// How long it may take.
@@ -144,6 +146,15 @@ pub enum Output {
     },
 }
 
+/// To what kind of server a link goes: each has a setting of its own for TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// A server with data: a shard's, or another node of its cluster.
+    Shard,
+    /// A Sentinel.
+    Sentinel,
+}
+
 /// How grave a log line is; the levels of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -187,6 +198,10 @@ pub enum Mail {
         /// The answer.
         answer: Answer,
     },
+    /// From the first worker's engine: who has which slots, and where the primaries are.
+    Map(Arc<ShardMap>),
+    /// To the first worker's engine: the map may be true no longer.
+    Doubt,
 }
 
 /// Who asks.

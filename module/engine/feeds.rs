@@ -35,6 +35,12 @@ struct Wire {
     failing: bool,
 }
 
+impl Wire {
+    fn new() -> Self {
+        Self { link: None, retry_at: Time::ZERO, refusal: None, failing: false }
+    }
+}
+
 #[derive(Debug)]
 struct Feed {
     login: Option<Arc<Login>>,
@@ -54,13 +60,21 @@ impl Feeds {
         Self { book: Book::new(shards), feeds: Mirror::default(), shards }
     }
 
+    /// There are so many shards from now on; never fewer than before.
+    pub(super) fn grow(&mut self, shards: usize) {
+        self.shards = shards.max(self.shards);
+        self.book.grow(shards);
+        for feed in self.feeds.tenants_mut() {
+            feed.wires.resize(self.shards, Wire::new());
+        }
+    }
+
     /// The feed of a login.
     pub(super) fn of_login(&mut self, login: Option<Arc<Login>>, now: Time) -> FeedId {
         let known = self.feeds.iter().find(|(_, feed)| feed.login == login).map(|(id, _)| id);
         known.unwrap_or_else(|| {
             let id = self.book.open_feed(now);
-            let wire = Wire { link: None, retry_at: now, refusal: None, failing: false };
-            self.feeds.insert(id, Feed { login, wires: vec![wire; self.shards] });
+            self.feeds.insert(id, Feed { login, wires: vec![Wire::new(); self.shards] });
             id
         })
     }

@@ -73,10 +73,11 @@ impl Engine {
     pub(super) fn views(&self) -> Vec<ShardView> {
         self.shards
             .iter()
+            .filter(|shard| !shard.is_gone())
             .map(|shard| ShardView {
                 shard: shard.id.0,
                 slots: shard.slots.clone(),
-                primary: shard.address.to_string(),
+                primary: shard.address.as_ref().map_or_else(String::new, ToString::to_string),
                 state: match &shard.state {
                     shard::State::Up => "up".to_owned(),
                     shard::State::Connecting => "connecting".to_owned(),

@@ -133,7 +133,7 @@ impl LaneLinks {
         Self {
             shared: None,
             idle: Vec::new(),
-            parked: Pipeline::default(),
+            parked: Pipeline::default().keeping(),
             parked_since: None,
             holding: Vec::new(),
             retry_at: now,
@@ -171,7 +171,7 @@ impl Engine {
             return None;
         }
         lane.refusal = None;
-        let parked = std::mem::take(&mut lane.parked);
+        let parked = std::mem::replace(&mut lane.parked, Pipeline::default().keeping());
         let holding = std::mem::take(&mut lane.holding);
         let link = self.open_link(id, Role::Shared(lane_id), parked);
         if let Some(opened) = self.links.get_mut(link) {

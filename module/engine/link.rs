@@ -6,6 +6,8 @@ use crate::pubsub::{FeedId, Word};
 use crate::route::Local;
 use crate::session::SeatNumber;
 
+use super::scouts::Question;
+
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -23,6 +25,9 @@ pub(super) enum Role {
     Tracker(crate::acks::TrackerId),
     /// The messages for all listeners of a feed.
     Wire(FeedId),
+    /// Where the primaries are: asked of a Sentinel, or of a node of the cluster. It goes to no
+    /// shard.
+    Scout,
 }
 
 impl Role {
@@ -30,7 +35,7 @@ impl Role {
     pub(super) fn lane(self) -> Option<LaneId> {
         match self {
             Self::Shared(lane) | Self::Pinned(lane) | Self::Beside(lane) => Some(lane),
-            Self::Door | Self::Control | Self::Tracker(_) | Self::Wire(_) => None,
+            Self::Door | Self::Control | Self::Tracker(_) | Self::Wire(_) | Self::Scout => None,
         }
     }
 }
@@ -127,12 +132,16 @@ pub(super) enum Own {
     Tracked,
     /// Nothing: the shard tells it without having been asked.
     Push,
+    /// What a scout has asked.
+    Told(Question),
+    /// Nothing: a Sentinel tells that something has happened.
+    Tidings,
 }
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Link {
-    /// Which shard it goes to.
+    /// Which shard it goes to; a scout goes to none.
     pub shard: ShardId,
     /// What it is for.
     pub role: Role,

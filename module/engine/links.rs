@@ -23,6 +23,7 @@ use crate::stats::ShardState;
 use crate::text;
 use crate::topology::{Change, History, Report};
 
+use super::event::Whom;
 use super::lanes::LaneKey;
 use super::link::{Link, Own, Role, Token};
 use super::shard::State;
@@ -36,7 +37,17 @@ pub(super) const REPORT_INFO: &[&str] =
 const BUSY: &[u8] = b"BUSY ";
 
 /// Bytes of a greeting without its passwords, at most.
-const GREETING_BYTES_MAX: usize = 512;
+pub(super) const GREETING_BYTES_MAX: usize = 512;
+
+/// Writes what logs Weir itself in, if it is to log in at all.
+pub(super) fn write_login(out: &mut Vec<u8>, user: &str, password: &str) -> bool {
+    match (user, password) {
+        (_, "") => return false,
+        ("", _) => write::request(out, &["AUTH", password]),
+        _ => write::request(out, &["AUTH", user, password]),
+    }
+    true
+}
 
 /// Writes what makes a greeted connection one of a lane. Returns whose the replies are.
 ///
@@ -82,10 +93,13 @@ impl Engine {
         role: Role,
         pipeline: Pipeline<Token>,
     ) -> LinkId {
-        let address = self.shards[shard.index()].address.clone();
         let link = self.links.insert(Link::new(shard, role, pipeline, self.now));
         let timeout = self.settings.connect_timeout;
-        self.outputs.push_back(Output::Connect { link, address, timeout });
+        // Without an address a shard is never up, so nobody wants a link to it.
+        if let Some(address) = self.shards[shard.index()].address.clone() {
+            let whom = Whom::Shard;
+            self.outputs.push_back(Output::Connect { link, whom, address, timeout });
+        }
         link
     }
 
@@ -96,6 +110,9 @@ impl Engine {
         let Some(link) = self.links.get_mut(id) else {
             return;
         };
+        if link.role == Role::Scout {
+            return self.scout_opened(id);
+        }
         self.setup.stats.workers[usize::from(self.setup.worker.0)].shards[link.shard.index()]
             .connects
             .add(1);
@@ -103,7 +120,7 @@ impl Engine {
         let mut lane = match link.role {
             Role::Shared(lane) | Role::Pinned(lane) | Role::Beside(lane) => self.lanes.key(lane),
             Role::Wire(feed) => LaneKey { login: self.feeds.login(feed), ..LaneKey::default() },
-            Role::Door | Role::Control | Role::Tracker(_) => LaneKey::default(),
+            Role::Door | Role::Control | Role::Tracker(_) | Role::Scout => LaneKey::default(),
         };
         // A busy shard answers neither INFO nor SELECT, and what is asked of it is about no data.
         let beside = matches!(link.role, Role::Beside(_));
@@ -118,6 +135,7 @@ impl Engine {
             Role::Control => "weir-control",
             Role::Tracker(_) => "weir-tracker",
             Role::Wire(_) => "weir-messages",
+            Role::Scout => "weir-scout",
         };
         let is_clients = link.role.lane().is_some() || matches!(link.role, Role::Wire(_));
         let (user, password) = (&settings.shard_user, &settings.shard_password);
@@ -125,12 +143,7 @@ impl Engine {
         let size = GREETING_BYTES_MAX + user.len() + password.len() + login_bytes;
         link.pipeline.opened(size, |out| {
             let mut tokens = Vec::with_capacity(8);
-            if !password.is_empty() {
-                if user.is_empty() {
-                    write::request(out, &["AUTH", password]);
-                } else {
-                    write::request(out, &["AUTH", user, password]);
-                }
+            if write_login(out, user, password) {
                 tokens.push(Token::Own(Own::Login));
             }
             write::request(out, &["CLIENT", "SETNAME", name]);
@@ -171,7 +184,9 @@ impl Engine {
             (Own::Id, Some((Value::Int(number), _))) => link.client_id = Some(number),
             // A user that may not say CLIENT can do without; a shard that has no room for us says
             // so in reply to whatever comes first, and closes.
-            (Own::Named, _) if matches!(link.role, Role::Beside(_)) => self.if_greeted(id),
+            (Own::Named, _) if matches!(link.role, Role::Beside(_) | Role::Scout) => {
+                self.if_greeted(id);
+            }
             (Own::Named | Own::Id, Some((Value::Error(text), _))) => {
                 link.refusal = Some(String::from_utf8_lossy(&text).into_owned());
             }
@@ -200,6 +215,10 @@ impl Engine {
                 };
                 link.lane_refusal = Some(text);
                 self.reject_link(id, "it refuses a client's login");
+            }
+            (Own::Lane, Some((Value::Error(text), _))) if link.role == Role::Scout => {
+                let why = format!("it refuses us: {}", text.escape_ascii());
+                self.reject_link(id, &why);
             }
             (Own::Lane, Some((Value::Error(text), _))) => {
                 let why = format!("it refuses a client: {}", String::from_utf8_lossy(&text));
@@ -230,6 +249,7 @@ impl Engine {
             }
             Role::Pinned(_) => self.pin_greeted(id),
             Role::Wire(feed) => self.wire_up(feed, shard),
+            Role::Scout => self.scout_greeted(id),
             Role::Door | Role::Beside(_) => {}
         }
         self.flush_link(id);
@@ -286,7 +306,7 @@ impl Engine {
         let theirs = CommandTable::from_reply(reply)?;
         let mut table = CommandTable::clone(self.router.table());
         if table.merge_in(&theirs)? > 0 {
-            self.router = Arc::new(Router::new(Arc::new(table), Arc::clone(&self.setup.map)));
+            self.router = Arc::new(Router::new(Arc::new(table), Arc::clone(&self.map)));
         }
         Ok(())
     }
@@ -306,6 +326,9 @@ impl Engine {
         };
         let shard = link.shard;
         self.stats().shard_disconnects.add(1);
+        if link.role == Role::Scout {
+            return self.scout_failed(id, reason);
+        }
         self.stats().shards[shard.index()].disconnects.add(1);
         let greeted = link.pipeline.is_ready();
         let refusal = link.refusal.take().filter(|_| !greeted);
@@ -343,6 +366,7 @@ impl Engine {
                     self.forget_pin(id, shard, owner);
                 }
             }
+            Role::Scout => {}
         }
     }
 
@@ -362,6 +386,8 @@ impl Engine {
         let patience = self.settings.failover_timeout;
         let name = shard.name();
         shard.acks.down(now);
+        self.look_again();
+        let shard = &mut self.shards[id.index()];
         let line = match (&shard.state, &state) {
             (State::Up, _) => Some((
                 Level::Notice,
@@ -391,7 +417,7 @@ impl Engine {
     }
 
     /// Closes all links of a shard but one.
-    fn close_links(&mut self, shard: ShardId, but: Option<LinkId>, why: &str) {
+    pub(super) fn close_links(&mut self, shard: ShardId, but: Option<LinkId>, why: &str) {
         let doomed: Vec<LinkId> = self
             .links
             .iter()
@@ -442,12 +468,13 @@ impl Engine {
                     self.new_generation(id, Proof::Nothing, via);
                 }
                 self.close_links(id, None, "it is a replica, not a primary");
+                self.look_again();
                 false
             }
         }
     }
 
-    fn new_generation(&mut self, id: ShardId, proof: Proof, via: Option<LinkId>) {
+    pub(super) fn new_generation(&mut self, id: ShardId, proof: Proof, via: Option<LinkId>) {
         let now = self.now;
         let shard = &mut self.shards[id.index()];
         shard.generation += 1;
@@ -480,7 +507,7 @@ impl Engine {
         let shard = &mut self.shards[index];
         let id = shard.id;
         match shard.control {
-            None if now >= shard.retry_at => {
+            None if shard.address.is_some() && now >= shard.retry_at => {
                 shard.poll_at = now + self.settings.shard_timeout;
                 let link = self.open_link(id, Role::Control, Pipeline::default());
                 self.shards[index].control = Some(link);

@@ -15,6 +15,8 @@
 //!   pauses.rs   CLIENT PAUSE                             beside.rs   SCRIPT KILL, FUNCTION KILL
 //!   info.rs     INFO over all shards                     shard.rs    one shard's links and acks
 //!   channels.rs SUBSCRIBE, PUBLISH, PUBSUB               feeds.rs    wires: messages -> listeners
+//!   scouts.rs   asks where the primaries are             maps.rs     what follows from the answer
+//!   redirects.rs  a shard says that a command is another's
 //! ```
 //!
 //! One engine is one worker thread's whole world: sessions, links, marks. It shares nothing, reads
@@ -32,12 +34,15 @@ mod lanes;
 mod link;
 mod links;
 mod local;
+mod maps;
 mod monitor;
 mod moves;
 mod pauses;
 mod pins;
+mod redirects;
 mod replies;
 mod rights;
+mod scouts;
 mod serve;
 mod shard;
 mod tracking;
@@ -58,18 +63,19 @@ use crate::resp::Intake;
 use crate::route::{Router, Scratch};
 use crate::session::SeatNumber;
 use crate::settings::Settings;
-use crate::shards::ShardMap;
+use crate::shards::{ShardMap, Upstream};
 use crate::stats::Stats;
 
 pub use event::{
     Answer, Asker, ClientFilter, Destination, Event, Level, Mail, Output, Peer, PubSubAnswer,
-    PubSubQuestion, Question, ReplicaView, ShardView,
+    PubSubQuestion, Question, ReplicaView, ShardView, Whom,
 };
 
 use dispatch::Finish;
 use feeds::Feeds;
 use lanes::Lanes;
 use link::Links;
+use scouts::Scouts;
 use shard::Shard;
 use upload::{Target, Upload};
 use waits::Wait;
@@ -101,7 +107,8 @@ pub struct Setup {
     pub settings: Arc<Settings>,
     /// The commands to begin with; shards add theirs.
     pub table: Arc<CommandTable>,
-    /// Which shard has which slots.
+    /// Which shard has which slots, as far as it is known at the start. Who tells of it later is in
+    /// the settings' `upstream`.
     pub map: Arc<ShardMap>,
     /// The counters of all workers; this engine writes only its own.
     pub stats: Stats,
@@ -130,6 +137,7 @@ struct Asked {
 pub struct Engine {
     setup: Setup,
     settings: Arc<Settings>,
+    map: Arc<ShardMap>,
     router: Arc<Router>,
     scratch: Scratch,
     merger: Merger,
@@ -138,6 +146,11 @@ pub struct Engine {
     links: Links,
     lanes: Lanes,
     shards: Vec<Shard>,
+    /// The first worker's, where the primaries have to be asked for.
+    scouts: Option<Scouts>,
+    detours: redirects::Detours,
+    /// When the first worker was told last that the map may not be true.
+    doubted: Time,
     book: waits::Book,
     feeds: Feeds,
     asked: HashMap<u64, Asked>,
@@ -165,8 +178,11 @@ impl Engine {
     /// An engine without clients, which connects to its shards at once.
     pub fn new(setup: Setup, now: Time) -> Self {
         let shards = setup.map.shards().map(|(id, shard)| Shard::new(id, shard, now)).collect();
+        let upstream = Upstream::parse(&setup.settings.upstream).ok();
+        let scouts = upstream.filter(|_| setup.worker == WorkerId(0));
         let mut engine = Self {
             settings: Arc::clone(&setup.settings),
+            map: Arc::clone(&setup.map),
             router: Arc::new(Router::new(Arc::clone(&setup.table), Arc::clone(&setup.map))),
             scratch: Scratch::default(),
             merger: Merger::default(),
@@ -176,6 +192,9 @@ impl Engine {
             lanes: Lanes::new(now),
             shards,
             book: waits::Book::default(),
+            scouts: scouts.and_then(|upstream| Scouts::of(upstream, now)),
+            detours: redirects::Detours::default(),
+            doubted: Time::ZERO,
             feeds: Feeds::new(setup.map.len()),
             asked: HashMap::new(),
             next_ticket: 0,
@@ -191,6 +210,7 @@ impl Engine {
             now,
             setup,
         };
+        engine.stats().known_shards.set(engine.shards.len() as u64);
         engine.handle(Event::Timer, now);
         engine
     }
@@ -211,7 +231,7 @@ impl Engine {
             Event::LinkWrote { link, bytes } => self.link_wrote(link, bytes),
             Event::Timer => self.timer(),
             Event::TurnEnd => self.turn_end(),
-            Event::Settings(settings) => self.settings = settings,
+            Event::Settings(settings) => self.set(settings),
             Event::Mail(mail) => self.mail(mail),
         }
         self.settle();
@@ -252,7 +272,13 @@ impl Engine {
     pub fn next_timeout(&self) -> Option<Time> {
         let shards = self.shards.iter().filter_map(|shard| shard.next_timeout(&self.settings));
         let pause = self.paused.map(|paused| paused.until);
-        shards.chain(pause).chain(std::iter::once(self.sweep_at)).min()
+        let scouts = self.scouts.as_ref().map(Scouts::next_timeout);
+        shards
+            .chain(pause)
+            .chain(scouts)
+            .chain(self.detours.next_timeout())
+            .chain(std::iter::once(self.sweep_at))
+            .min()
     }
 
     /// Brings everything that this event has touched to rest.
@@ -285,6 +311,8 @@ impl Engine {
         for index in 0..self.shards.len() {
             self.shard_timer(index);
         }
+        self.scouts_timer();
+        self.detours_timer();
         if self.now >= self.sweep_at {
             self.sweep_at = self.now + limits::SWEEP_INTERVAL;
             self.sweep();
@@ -293,6 +321,16 @@ impl Engine {
             self.sweep_doors();
             self.sweep_rights();
             self.sweep_pushed();
+        }
+    }
+
+    /// These settings hold from now on.
+    fn set(&mut self, settings: Arc<Settings>) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        if before.upstream != self.settings.upstream
+            && let Ok(upstream) = Upstream::parse(&self.settings.upstream)
+        {
+            self.upstream_changed(upstream);
         }
     }
 

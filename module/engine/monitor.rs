@@ -9,6 +9,8 @@
 //! They come on pins, so a client that takes them too slowly stands in nobody's way. It is not made
 //! to wait for, since then a shard would have to keep for it what it doesn't take: it is closed.
 
+use std::sync::Arc;
+
 use crate::command::Flags;
 use crate::ids::{LinkId, SessionId};
 use crate::pipeline::Piece;
@@ -73,7 +75,7 @@ impl Engine {
         if self.must_drain(id) {
             return Served::Later;
         }
-        let shards: Vec<_> = self.shards.iter().map(|shard| shard.id).collect();
+        let shards = self.map.members().to_vec();
         let pins = match self.pin_all(id, &shards) {
             Ok(pins) => pins,
             Err(served) => return served,
@@ -136,12 +138,11 @@ impl Engine {
             session.monitors || session.tracking.as_ref().is_some_and(|tracking| tracking.bcast)
         };
         let of_all = self.sessions.iter().filter(|(_, session)| everywhere(session));
-        let lacking = of_all.filter(|(_, session)| session.pins.len() < self.shards.len());
+        let lacking = of_all.filter(|(_, session)| session.pins.len() < self.map.members().len());
         let lacking: Vec<SessionId> = lacking.map(|(id, _)| id).collect();
         for id in lacking {
-            for index in 0..self.shards.len() {
-                let shard = self.shards[index].id;
-                if self.shards[index].is_up() && self.pin_of(id, shard).is_none() {
+            for &shard in Arc::clone(&self.map).members() {
+                if self.shards[shard.index()].is_up() && self.pin_of(id, shard).is_none() {
                     // Without one to be had, it is tried again.
                     let _ = self.pin(id, shard);
                 }

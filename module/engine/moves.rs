@@ -46,7 +46,7 @@ impl Engine {
     /// A shard to ask what any of them could answer.
     pub(super) fn any_shard(&self) -> ShardId {
         let up = self.shards.iter().find(|shard| shard.is_up());
-        up.map_or(ShardId(0), |shard| shard.id)
+        up.map_or(self.map.first(), |shard| shard.id)
     }
 
     /// `SELECT index`: the shards say whether there is such a database.

@@ -58,19 +58,29 @@ impl Engine {
             }
             return Pin::Later;
         }
-        match self.take_link(shard, lane) {
-            Ok(link) => {
-                if let Some(taken) = self.links.get_mut(link) {
-                    taken.owner = Some(id);
-                }
-                if let Some(session) = self.sessions.get_mut(id) {
-                    session.pins.push((shard, link));
-                }
-                self.begin_pushes(id, link);
-                Pin::Link(link)
-            }
-            Err(text) => Pin::Refused(text),
+        self.give_pin(id, shard, lane).map_or_else(Pin::Refused, Pin::Link)
+    }
+
+    /// The same at once, for a command that has been refused elsewhere: what the session has said
+    /// before it was said there.
+    pub(super) fn pin_now(&mut self, id: SessionId, shard: ShardId) -> Result<LinkId, String> {
+        match (self.pin_of(id, shard), self.sessions.get(id).map(|session| session.lane)) {
+            (Some(link), _) => Ok(link),
+            (None, Some(lane)) => self.give_pin(id, shard, lane),
+            (None, None) => Err(String::new()),
         }
+    }
+
+    fn give_pin(&mut self, id: SessionId, shard: ShardId, lane: LaneId) -> Result<LinkId, String> {
+        let link = self.take_link(shard, lane)?;
+        if let Some(taken) = self.links.get_mut(link) {
+            taken.owner = Some(id);
+        }
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.pins.push((shard, link));
+        }
+        self.begin_pushes(id, link);
+        Ok(link)
     }
 
     /// A link of this lane that nobody uses, or a new one.
@@ -88,7 +98,7 @@ impl Engine {
             return Err(text::too_many_pinned(&here.name()));
         }
         here.pinned += 1;
-        let pipeline = Pipeline::with_unasked(is_push, Token::Own(Own::Push));
+        let pipeline = Pipeline::with_unasked(is_push, Token::Own(Own::Push)).keeping();
         Ok(self.open_link(shard, Role::Pinned(lane), pipeline))
     }
 
@@ -120,11 +130,18 @@ impl Engine {
             return Served::Done;
         };
         let seat = session.seats.reserve(mute);
-        session.mode = Mode::Blocked { sent: false };
         let token = Token::Reply { session: id, seat, writes };
         self.send_by(link, token, |out| out.extend_from_slice(request));
-        self.if_blocked(link);
+        self.blocks_on(id, link);
         Served::Done
+    }
+
+    /// The session waits in the command that it has sent on this link.
+    pub(super) fn blocks_on(&mut self, id: SessionId, link: LinkId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.mode = Mode::Blocked { sent: false };
+        }
+        self.if_blocked(link);
     }
 
     /// If the session waits in a command on this link, and the link stands, it counts as blocked:
@@ -392,6 +409,7 @@ impl Engine {
         }
         link.pipeline.send(token, write);
         let full = link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
+            || link.pipeline.kept() > limits::LINK_KEPT_HIGH
             || link.pipeline.owed() > limits::LINK_OWED_HIGH;
         let holds = token.session().filter(|_| full);
         link.holding.extend(holds);

@@ -2,7 +2,7 @@
 
 use crate::ids::{LinkId, SessionId, ShardId, Time};
 use crate::limits;
-use crate::pipeline::Fate;
+use crate::pipeline::{Fate, Piece};
 use crate::resp::write;
 use crate::text;
 
@@ -20,6 +20,7 @@ impl Engine {
         link.silent_since = now;
         link.pipeline.filled(bytes);
         self.read_replies(id);
+        self.release_if_room(id);
     }
 
     pub(super) fn link_wrote(&mut self, id: LinkId, bytes: usize) {
@@ -28,7 +29,17 @@ impl Engine {
             return;
         };
         link.pipeline.wrote(bytes);
-        if link.pipeline.backlog() <= limits::LINK_BACKLOG_HIGH / 2 {
+        self.release_if_room(id);
+    }
+
+    /// Lets the sessions go on that a link's backlog had stopped, if it has shrunk.
+    fn release_if_room(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id).filter(|link| !link.holding.is_empty()) else {
+            return;
+        };
+        if link.pipeline.backlog() <= limits::LINK_BACKLOG_HIGH / 2
+            && link.pipeline.kept() <= limits::LINK_KEPT_HIGH / 2
+        {
             self.release_held(id);
         }
     }
@@ -66,6 +77,16 @@ impl Engine {
             };
             let (shard, role) = (link.shard, link.role);
             let bytes = link.pipeline.bytes(&piece);
+            if bytes.starts_with(b"-") && self.is_passed_over(id, role, &piece) {
+                continue;
+            }
+            if piece.last {
+                self.detours.arrived(piece.token);
+            }
+            let Some(link) = self.links.get_mut(id) else {
+                return;
+            };
+            let bytes = link.pipeline.bytes(&piece);
             match piece.token {
                 Token::Reply { session, seat, writes } => {
                     if let Some(to) = self.sessions.get_mut(session) {
@@ -96,18 +117,7 @@ impl Engine {
                 }
                 Token::Own(Own::Message) => self.message(id, &piece),
                 Token::Own(Own::Push) => self.pushed(id, &piece),
-                Token::Own(own) => {
-                    link.own_reply.extend_from_slice(bytes);
-                    link.pipeline.done(&piece);
-                    if link.own_reply.len() > limits::OWN_REPLY_BYTES_MAX {
-                        self.reject_link(id, "its answer to a question of Weir's is too large");
-                        return;
-                    }
-                    if piece.last {
-                        let reply = std::mem::take(&mut link.own_reply);
-                        self.own_reply(id, own, &reply);
-                    }
-                }
+                Token::Own(own) => self.own_piece(id, own, &piece),
             }
             if errors > 0 {
                 self.stats().error_replies.add(errors);
@@ -118,8 +128,23 @@ impl Engine {
         }
     }
 
+    /// A piece of the reply to a question of the engine's: it is gathered until it is whole.
+    fn own_piece(&mut self, id: LinkId, own: Own, piece: &Piece<Token>) {
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        link.own_reply.extend_from_slice(link.pipeline.bytes(piece));
+        link.pipeline.done(piece);
+        if link.own_reply.len() > limits::OWN_REPLY_BYTES_MAX {
+            self.reject_link(id, "its answer to a question of Weir's is too large");
+        } else if piece.last {
+            let reply = std::mem::take(&mut link.own_reply);
+            self.own_reply(id, own, &reply);
+        }
+    }
+
     /// A link has brought a whole reply: perhaps nobody needs it any more.
-    fn link_replied(&mut self, id: LinkId, role: Role, token: Token) {
+    pub(super) fn link_replied(&mut self, id: LinkId, role: Role, token: Token) {
         match (role, token) {
             (_, Token::Own(Own::Push)) => {}
             (Role::Pinned(_), _) => self.pinned_replied(id),
@@ -221,6 +246,7 @@ impl Engine {
             }
             return;
         }
+        self.detours.arrived(token);
         self.stats().error_replies.add(1);
         let mut reply = Vec::new();
         write::error_bytes(&mut reply, text);
@@ -275,6 +301,8 @@ impl Engine {
             Own::PinUnblocked(pin) => self.pin_unblocked(pin, reply),
             Own::Right { lane, local } => self.right_reply(lane, local, reply),
             Own::Left => self.left_door(id),
+            Own::Told(question) => self.told(id, question, reply),
+            Own::Tidings => self.tidings(),
             Own::Tracked if reply.starts_with(b"-") => {
                 self.reject_link(id, "it no longer lets a client track what it reads");
             }

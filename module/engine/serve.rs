@@ -102,6 +102,7 @@ impl Engine {
         self.lanes.leave(session.lane, self.now);
         self.stats().connected_clients.sub(1);
         self.cancel_wait(id);
+        self.detours.forget(id);
         if session.holds.pause {
             self.stats().blocked_clients.sub(1);
         }

@@ -24,7 +24,10 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Shard {
     pub id: ShardId,
-    pub address: Address,
+    /// Where its primary is; none if nobody has said so, or it is gone.
+    pub address: Option<Address>,
+    /// What Sentinels call it.
+    pub master: Option<String>,
     pub slots: String,
     pub state: State,
     /// Since when it is not up.
@@ -59,6 +62,7 @@ impl Shard {
         Self {
             id,
             address: shard.address.clone(),
+            master: shard.master.clone(),
             slots: shard.slots_text(),
             state: State::Connecting,
             away_since: now,
@@ -96,7 +100,17 @@ impl Shard {
 
     /// As it is called in errors and in the log.
     pub(super) fn name(&self) -> String {
-        format!("shard {} ({})", self.id, self.address)
+        match (&self.master, &self.address) {
+            (None, Some(address)) => format!("shard {} ({address})", self.id),
+            (Some(master), Some(address)) => format!("shard {} ({master}, {address})", self.id),
+            (Some(master), None) => format!("shard {} ({master})", self.id),
+            (None, None) => format!("shard {}", self.id),
+        }
+    }
+
+    /// Whether it is no part of the database any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.address.is_none() && self.generation > 0
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -106,6 +120,7 @@ impl Shard {
     /// Why it can't be used.
     pub(super) fn why(&self) -> &str {
         match &self.state {
+            State::Connecting if self.address.is_none() => "nobody has said where its primary is",
             State::Connecting => "no connection yet",
             State::Up => "its connection is being made",
             State::Down(why) => why,
@@ -120,6 +135,7 @@ impl Shard {
     /// When it has to be looked at next.
     pub(super) fn next_timeout(&self, settings: &Settings) -> Option<Time> {
         let control = match self.control {
+            None if self.address.is_none() => None,
             None => Some(self.retry_at),
             Some(_) => Some(self.poll_at),
         };

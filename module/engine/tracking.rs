@@ -68,7 +68,7 @@ impl Engine {
     fn pins_to_track(&mut self, id: SessionId, bcast: bool) -> Result<Vec<LinkId>, Served> {
         let pinned = self.sessions.get(id).map(|session| session.pins.clone()).unwrap_or_default();
         let shards: Vec<ShardId> = match pinned.as_slice() {
-            _ if bcast => self.shards.iter().map(|shard| shard.id).collect(),
+            _ if bcast => self.map.members().to_vec(),
             [] => vec![self.any_shard()],
             some => some.iter().map(|(shard, _)| *shard).collect(),
         };
@@ -240,7 +240,7 @@ impl Engine {
                 vec![shard]
             }
             Plan::Split { parts, .. } => parts.iter().map(|(shard, _)| shard).collect(),
-            Plan::All { .. } => self.shards.iter().map(|shard| shard.id).collect(),
+            Plan::All { .. } => self.map.members().to_vec(),
             // These see to their pins themselves, or need none.
             Plan::Blocking { .. }
             | Plan::Transaction { .. }

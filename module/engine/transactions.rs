@@ -143,7 +143,7 @@ impl Engine {
     }
 
     fn multi(&mut self, id: SessionId, request: &[u8]) -> Served {
-        let only = (self.shards.len() == 1).then_some(ShardId(0));
+        let only = self.map.is_one_shard().then(|| self.map.first());
         let watched = self.transaction(id).map(|t| (t.shard, t.lost));
         let shard = match watched {
             // EXEC will find the watched keys changed.
@@ -185,7 +185,7 @@ impl Engine {
                 return self.error_reply(id, text::CROSSSLOT);
             }
         }
-        let shard = place.map_or(ShardId(0), |place| place.shard);
+        let shard = place.map_or(self.map.first(), |place| place.shard);
         let link = match self.pin(id, shard) {
             Pin::Link(link) => link,
             Pin::Later => return Served::Later,
@@ -298,6 +298,7 @@ impl Engine {
         writes: bool,
         request: &[u8],
     ) -> Served {
+        let first = self.map.first();
         let Some(transaction) = self.transaction(id) else {
             return Served::Done;
         };
@@ -313,7 +314,7 @@ impl Engine {
         };
         let shard = match (chosen, place) {
             (Some(shard), _) | (None, Some(Place { shard, .. })) => shard,
-            (None, None) if queue.waiting.len() > limits::TRANSACTION_WAITING_MAX => ShardId(0),
+            (None, None) if queue.waiting.len() > limits::TRANSACTION_WAITING_MAX => first,
             (None, None) => {
                 queue.waiting.extend_from_slice(request);
                 queue.waiting_count += 1;
@@ -435,7 +436,7 @@ impl Engine {
         if chosen.is_none() && !anywhere {
             return self.exec_alone(id);
         }
-        let link = match self.settle_at(id, chosen.unwrap_or(ShardId(0))) {
+        let link = match self.settle_at(id, chosen.unwrap_or(self.map.first())) {
             Pin::Link(link) => link,
             Pin::Later => return Served::Later,
             Pin::Refused(text) => {

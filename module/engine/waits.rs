@@ -101,7 +101,7 @@ impl Engine {
             session.marks.iter().map(|(shard, mark)| Part { shard, mark: Some(mark) }).collect();
         if parts.is_empty() {
             // It never wrote: each shard answers as a stock server answers such a client.
-            parts.extend(self.shards.iter().map(|shard| Part { shard: shard.id, mark: None }));
+            parts.extend(self.map.members().iter().map(|&shard| Part { shard, mark: None }));
         }
         let deadline = wait.timeout.map(|timeout| now + timeout);
         let [first, others @ ..] = parts.as_slice() else {

@@ -23,6 +23,7 @@ use super::{descriptors, log, state};
 use crate::engine::Level;
 use crate::os::tls::Tls;
 use crate::settings::{Change, Kind, OPTIONS, OptionRow, Secrecy, Settings, Unit, Value};
+use crate::shards::Upstream;
 use crate::worker::Fleet;
 
 /// What the server calls our options, before the dot.
@@ -172,6 +173,9 @@ fn apply_pending() -> Result<(), String> {
             return Ok(()); // A refused change was taken back.
         }
         pending.check()?;
+        if pending.upstream != applied.upstream {
+            check_upstream(&applied.upstream, &pending.upstream)?;
+        }
         if pending.maxclients != applied.maxclients {
             descriptors::fit(running.fd_base, pending, running.shards)?;
             running.clients_room = pending.maxclients;
@@ -184,6 +188,13 @@ fn apply_pending() -> Result<(), String> {
         running.fleet.broadcast(&Arc::new(effective(pending, running.clients_room)));
         Ok(())
     })
+}
+
+/// Whether the upstream may be changed so while clients are served.
+fn check_upstream(before: &str, after: &str) -> Result<(), String> {
+    let read = |text| Upstream::parse(text).map_err(|error| format!("weir.upstream: {error}"));
+    let told = |why| format!("weir.upstream: {why}");
+    read(after)?.may_follow(&read(before)?).map_err(told)
 }
 
 /// Has the workers use the files of the settings as they are now.

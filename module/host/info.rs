@@ -36,7 +36,7 @@ fn endpoint(ctx: InfoCtx, state: &State, running: &Running) {
         ctx.text(c"listening", Line::of(&running.listening).as_c_str());
         ctx.text(c"upstream", Line::of(&state.config.applied.upstream).as_c_str());
         ctx.number(c"threads", u64::from(running.workers));
-        ctx.number(c"shards", running.shards as u64);
+        ctx.number(c"shards", running.stats.shards() as u64);
         let maxclients = state.config.applied.maxclients.min(running.clients_room);
         ctx.number(c"maxclients", u64::from(maxclients));
     }
@@ -52,7 +52,7 @@ fn stats(ctx: InfoCtx, running: &Running) {
 
 fn shards(ctx: InfoCtx, running: &Running) {
     if ctx.section(c"shards") {
-        for shard in 0..running.shards {
+        for shard in 0..running.stats.shards() {
             ctx.row(Line::of(format_args!("shard{shard}")).as_c_str(), |ctx| {
                 shard_fields(ctx, running, shard);
             });

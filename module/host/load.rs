@@ -40,7 +40,7 @@ pub(super) fn load(ctx: Ctx<'_>, argc: c_int) -> Result<(), String> {
     let upstream =
         Upstream::parse(&settings.upstream).map_err(|error| format!("weir.upstream: {error}"))?;
     let map = upstream.into_map();
-    let space = make_room(ctx, &settings, map.len())?;
+    let space = make_room(ctx, &settings, map.reckoned())?;
     let table = read_commands(ctx)?;
     commands::register(ctx).map_err(|refused| refused.0)?;
     if !ctx.register_info(Some(info::info)) {
@@ -99,8 +99,8 @@ fn serve(
     table: CommandTable,
     space: Space,
 ) -> Result<(), String> {
-    let shards = map.len();
-    let stats = Stats::new(usize::from(settings.threads), shards);
+    let shards = map.reckoned();
+    let stats = Stats::new(usize::from(settings.threads), map.most());
     let asks = Arc::new(Asks::default());
     let setup = FleetSetup {
         settings: Arc::new(config::effective(settings, space.clients)),
@@ -116,7 +116,7 @@ fn serve(
     log::line(
         Level::Notice,
         &format!(
-            "serving on {listening} with {} worker thread(s) for {shards} shard(s): {}",
+            "serving on {listening} with {} worker thread(s): {}",
             settings.threads, settings.upstream
         ),
     );
@@ -142,7 +142,8 @@ fn to_host(asks: Arc<Asks<BlockedClient>>) -> ToHost {
         Mail::Answer { ticket, worker, answer } => {
             commands::answered(&asks, ticket, worker, answer);
         }
-        Mail::Ask { .. } => {} // Nobody asks the host.
+        // Nobody asks or tells the host of these.
+        Mail::Ask { .. } | Mail::Map(_) | Mail::Doubt => {}
     })
 }
 

@@ -3,12 +3,12 @@
 use super::frame::{Elements, error_text, string};
 use crate::ids::ShardId;
 use crate::resp::write;
+use crate::shards::ShardMap;
 use crate::text;
 
-/// Appends the reply to a SCAN that `shard`, of so many `shards`, has answered with `reply`: its
-/// own cursor becomes `cursor * shards + shard`, its end the beginning of the next shard, and the
-/// end of the last shard 0.
-pub fn scan(reply: &[u8], shard: ShardId, shards: usize, out: &mut Vec<u8>) {
+/// Appends the reply to a SCAN that `shard` has answered with `reply`: its own cursor becomes one
+/// over all shards of `map`.
+pub fn scan(reply: &[u8], shard: ShardId, map: &ShardMap, out: &mut Vec<u8>) {
     if error_text(reply).is_some() {
         out.extend_from_slice(reply);
         return;
@@ -17,7 +17,7 @@ pub fn scan(reply: &[u8], shard: ShardId, shards: usize, out: &mut Vec<u8>) {
         write::error(out, text::REPLIES_DONT_FIT);
         return;
     };
-    let Some(cursor) = outer_cursor(cursor, u64::from(shard.0), shards as u64) else {
+    let Some(cursor) = map.cursor_of(shard, cursor) else {
         write::error(out, text::CURSOR_TOO_LARGE);
         return;
     };
@@ -30,12 +30,4 @@ fn read(reply: &[u8]) -> Option<(u64, &[u8])> {
     let mut elements = Elements::of(reply).filter(|elements| elements.count() == 2)?;
     let cursor = std::str::from_utf8(string(elements.next()?)?).ok()?.parse().ok()?;
     Some((cursor, elements.bytes()))
-}
-
-fn outer_cursor(inner: u64, shard: u64, shards: u64) -> Option<u64> {
-    match inner {
-        0 if shard + 1 >= shards => Some(0),
-        0 => Some(shard + 1),
-        _ => inner.checked_mul(shards)?.checked_add(shard),
-    }
 }

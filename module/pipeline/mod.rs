@@ -14,6 +14,9 @@
 //! the first entry is always whose reply is being read. Commands may be appended at any time: they
 //! leave when the greeting has been answered.
 //!
+//! A pipeline may **keep** what it has written until it is answered: a command that the shard has
+//! refused can then be sent to another one.
+//!
 //! A connection may also bring frames that answer nothing, such as the messages of channels. What
 //! they look like is said when the pipeline is made, and whose they are; they take nothing from
 //! `owed`.
@@ -90,6 +93,12 @@ pub struct Pipeline<T> {
     /// Bytes ever appended to `out`, and ever written from it.
     appended: u64,
     written: u64,
+    /// Whether commands stay in `out` until they are answered, ...
+    keeps: bool,
+    /// ... and how many bytes at its front have been written and stay there.
+    kept: usize,
+    /// Where the first command in `owed` begins in the stream of appended bytes.
+    front: u64,
     owed: VecDeque<Owed<T>>,
     /// Entries at the front of `owed` that belong to the greeting.
     greeting_owed: usize,
@@ -113,6 +122,9 @@ impl<T: Copy> Default for Pipeline<T> {
             out: Outbox::default(),
             appended: 0,
             written: 0,
+            keeps: false,
+            kept: 0,
+            front: 0,
             owed: VecDeque::new(),
             greeting_owed: 0,
             intake: Intake::default(),
@@ -133,6 +145,13 @@ impl<T: Copy> Pipeline<T> {
         let mut pipeline = Self::default();
         pipeline.expect_unasked(is_one, token);
         pipeline
+    }
+
+    /// Commands are kept until they are answered: see [`Pipeline::front_request`].
+    #[must_use]
+    pub fn keeping(mut self) -> Self {
+        self.keeps = true;
+        self
     }
 
     /// From the next frame on, those whose first bytes `is_one` knows answer nothing.
@@ -172,7 +191,22 @@ impl<T: Copy> Pipeline<T> {
 
     /// Bytes of commands that were appended and not written.
     pub fn backlog(&self) -> usize {
-        self.out.len()
+        self.out.len() - self.kept
+    }
+
+    /// Bytes of commands that were written and are kept.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// The command whose reply is next, if the pipeline keeps it. Not one whose bytes came piece by
+    /// piece: those are not kept.
+    pub fn front_request(&self) -> Option<&[u8]> {
+        let base = self.appended - self.out.len() as u64;
+        let end = self.owed.front()?.end?;
+        let offset = |at: u64| usize::try_from(at.checked_sub(base)?).ok();
+        let (start, end) = (offset(self.front)?, offset(end)?);
+        self.out.pending().get(start..end).filter(|request| !request.is_empty())
     }
 
     // ---------------------------------------------------------------- commands
@@ -256,7 +290,7 @@ impl<T: Copy> Pipeline<T> {
         match self.phase {
             Phase::Connecting => [&[], &[]],
             Phase::Greeting => [self.greeting.pending(), &[]],
-            Phase::Ready => [self.greeting.pending(), self.out.pending()],
+            Phase::Ready => [self.greeting.pending(), &self.out.pending()[self.kept..]],
         }
     }
 
@@ -269,10 +303,20 @@ impl<T: Copy> Pipeline<T> {
     pub fn wrote(&mut self, count: usize) {
         let greeting = count.min(self.greeting.len());
         self.greeting.wrote(greeting);
-        let rest = (count - greeting).min(self.out.len());
-        self.out.wrote(rest);
+        let rest = (count - greeting).min(self.backlog());
         self.written += rest as u64;
+        self.kept += rest;
+        let grows = self.owed.front().is_some_and(|owed| owed.end.is_none());
+        if !self.keeps || grows {
+            self.let_go(self.kept);
+        }
         self.invariants();
+    }
+
+    /// The first bytes that are kept need be kept no longer.
+    fn let_go(&mut self, count: usize) {
+        self.out.wrote(count);
+        self.kept -= count;
     }
 
     // ---------------------------------------------------------------- bytes in
@@ -349,7 +393,12 @@ impl<T: Copy> Pipeline<T> {
         self.intake.consume(piece.range.end);
         self.scanned = 0;
         if piece.last && !self.is_unasked {
-            self.owed.pop_front();
+            let base = self.appended - self.out.len() as u64;
+            if let Some(end) = self.owed.pop_front().and_then(|answered| answered.end) {
+                self.front = self.front.max(end);
+                let answered = usize::try_from(end.saturating_sub(base)).unwrap_or(usize::MAX);
+                self.let_go(answered.min(self.kept));
+            }
             self.greeting_owed = self.greeting_owed.saturating_sub(1);
         }
         self.invariants();
@@ -363,7 +412,7 @@ impl<T: Copy> Pipeline<T> {
     pub fn broken(&mut self) -> Vec<(T, Fate)> {
         let mut fates = Vec::new();
         let mut kept = VecDeque::new();
-        let mut start = 0;
+        let mut start = self.front;
         // Where the bytes of the commands that stay begin in the stream.
         let mut base = self.appended;
         for owed in self.owed.drain(..).skip(self.greeting_owed) {
@@ -389,8 +438,8 @@ impl<T: Copy> Pipeline<T> {
         } else {
             out.end().extend_from_slice(bytes);
         }
-        let unasked = self.unasked;
-        *self = Self { owed: kept, appended: unsent, out, unasked, ..Self::default() };
+        let (unasked, keeps) = (self.unasked, self.keeps);
+        *self = Self { owed: kept, appended: unsent, out, unasked, keeps, ..Self::default() };
         self.invariants();
         fates
     }
@@ -399,13 +448,15 @@ impl<T: Copy> Pipeline<T> {
     pub fn drop_unsent(&mut self) -> Vec<T> {
         debug_assert_eq!(self.phase, Phase::Connecting);
         let tokens = self.owed.drain(..).map(|owed| owed.token).collect();
-        *self = Self::default();
+        *self = Self { keeps: self.keeps, ..Self::default() };
         tokens
     }
 
     fn invariants(&self) {
         debug_assert!(self.written <= self.appended);
-        debug_assert_eq!(self.appended - self.written, self.out.len() as u64);
+        debug_assert_eq!(self.appended - self.written, self.backlog() as u64);
+        debug_assert!(self.kept <= self.out.len());
+        debug_assert!(self.keeps || self.kept == 0);
         debug_assert!(self.greeting_owed <= self.owed.len());
         debug_assert!(self.scanned <= self.intake.len());
     }
@@ -496,6 +547,53 @@ mod tests {
         assert_eq!(pipeline.output(), [b"".as_slice(), b"333444"]);
         pipeline.wrote(6);
         assert_eq!(feed(&mut pipeline, b":3\r\n:4\r\n").len(), 2);
+    }
+
+    #[test]
+    fn what_has_been_answered_before_decides_nothing_about_what_has_not_left() {
+        let mut pipeline = ready();
+        pipeline.wrote(2);
+        feed(&mut pipeline, b"+hello\r\n");
+        pipeline.greeted();
+        pipeline.send(1, |out| out.extend_from_slice(b"one"));
+        pipeline.wrote(3);
+        feed(&mut pipeline, b":1\r\n");
+        pipeline.send(2, |out| out.extend_from_slice(b"two"));
+        assert_eq!(pipeline.broken(), [], "nothing of it had left");
+        assert_eq!(pipeline.drop_unsent(), [2]);
+    }
+
+    #[test]
+    fn what_is_kept_can_be_had_until_it_is_answered() {
+        let mut pipeline = Pipeline::default().keeping();
+        pipeline.opened(0, |_| []);
+        pipeline.greeted();
+        for token in 1..=3 {
+            pipeline.send(token, |out| out.extend_from_slice(&[b'0' + token as u8; 3]));
+        }
+        assert_eq!(pipeline.output(), [b"".as_slice(), b"111222333"]);
+        pipeline.wrote(7);
+        assert_eq!((pipeline.output(), pipeline.backlog()), ([b"".as_slice(), b"33"], 2));
+        assert_eq!(pipeline.front_request(), Some(b"111".as_slice()));
+        feed(&mut pipeline, b":1\r\n");
+        assert_eq!((pipeline.front_request(), pipeline.kept()), (Some(b"222".as_slice()), 4));
+        assert_eq!(pipeline.broken(), [(2, Fate::Unknown), (3, Fate::Unfinished)]);
+        pipeline.opened(0, |_| []);
+        pipeline.greeted();
+        pipeline.send_begin(4);
+        pipeline.send_more(b"44");
+        pipeline.wrote(2);
+        assert_eq!(pipeline.kept(), 0, "it may be larger than memory");
+        pipeline.send_more(b"4");
+        pipeline.send_end();
+        pipeline.wrote(1);
+        assert_eq!(pipeline.front_request(), None, "its begin is gone");
+        pipeline.send(5, |out| out.extend_from_slice(b"555"));
+        pipeline.wrote(3);
+        feed(&mut pipeline, b":4\r\n");
+        assert_eq!(pipeline.front_request(), Some(b"555".as_slice()));
+        feed(&mut pipeline, b":5\r\n");
+        assert_eq!((pipeline.front_request(), pipeline.kept()), (None, 0));
     }
 
     #[test]

@@ -220,6 +220,14 @@ impl<L: Copy + Ord> Book<L> {
         }
     }
 
+    /// There are so many shards from now on; never fewer than before.
+    pub fn grow(&mut self, shards: usize) {
+        self.shards = shards.max(self.shards);
+        for (_, feed) in self.feeds.iter_mut() {
+            feed.wires.resize_with(self.shards, Wire::default);
+        }
+    }
+
     // ---------------------------------------------------------------- what there is
 
     /// How many channels, patterns and shard channels a listener listens to.

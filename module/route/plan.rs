@@ -19,7 +19,8 @@ pub enum Plan<'a> {
     Split {
         /// The command.
         spec: &'a Spec,
-        /// At least two, in ascending order of shards.
+        /// At least two, in ascending order of shards, or of a cluster's hash slots: several of
+        /// these may be on one shard.
         parts: Parts<'a>,
         /// For each key, in the caller's order: which of the parts has it.
         order: &'a [u16],

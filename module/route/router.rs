@@ -12,7 +12,7 @@ use crate::command::{CommandTable, How, KeyRule, Merge, Spec};
 use crate::ids::ShardId;
 use crate::limits;
 use crate::resp::Request;
-use crate::shards::{HashSlot, ShardMap};
+use crate::shards::{HashSlot, Kind, ShardMap};
 use crate::text;
 
 /// Knows all commands and all shards, and where each request goes. Immutable: another table or map
@@ -22,7 +22,7 @@ pub struct Router {
     table: Arc<CommandTable>,
     map: Arc<ShardMap>,
     /// By [`SpecId::index`].
-    actions: Vec<Action>,
+    actions: Arc<[Action]>,
 }
 
 /// The working memory of [`Router::plan`]. Reused, so that a warm one allocates nothing; what an
@@ -54,14 +54,16 @@ impl Scratch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrossSlot;
 
-/// Requests without keys that any shard could answer go there.
-const FIRST: ShardId = ShardId(0);
-
 impl Router {
     /// A router for the commands of `table` over the shards of `map`.
     pub fn new(table: Arc<CommandTable>, map: Arc<ShardMap>) -> Self {
         let actions = table.specs().iter().map(rows::action).collect();
         Self { table, map, actions }
+    }
+
+    /// The same commands over the shards of another map.
+    pub fn over(&self, map: Arc<ShardMap>) -> Self {
+        Self { table: Arc::clone(&self.table), map, actions: Arc::clone(&self.actions) }
     }
 
     /// The commands it knows.
@@ -95,10 +97,10 @@ impl Router {
                 Plan::Publish { shard, spec, sharded }
             }
             Action::Beside(merge) => Plan::Beside { spec, merge },
-            Action::First => Plan::One { shard: FIRST, spec },
+            Action::First => Plan::One { shard: self.first(), spec },
             Action::Blocking => self.blocking(spec, request, scratch),
             Action::Transaction(step) => Plan::Transaction { spec, step },
-            Action::Untold if self.has_one_shard() => Plan::One { shard: FIRST, spec },
+            Action::Untold if self.has_one_shard() => Plan::One { shard: self.first(), spec },
             Action::Local(local) => Plan::Local { spec, local },
             Action::Error(text) => Plan::Error(text.as_bytes()),
             Action::Untold | Action::Refused => refused(&spec.name, scratch),
@@ -140,7 +142,12 @@ impl Router {
     }
 
     fn has_one_shard(&self) -> bool {
-        self.map.len() == 1
+        self.map.is_one_shard()
+    }
+
+    /// Where requests go that any shard could answer.
+    fn first(&self) -> ShardId {
+        self.map.first()
     }
 
     /// The shard that has all keys of `request`; the first if it has none.
@@ -151,13 +158,13 @@ impl Router {
         keys: &mut Vec<usize>,
     ) -> Result<ShardId, CrossSlot> {
         if self.has_one_shard() {
-            return Ok(FIRST);
+            return Ok(self.first());
         }
         if let KeyRule::One(at) = spec.key_rule {
-            return Ok(request.get(at).map_or(FIRST, |key| self.map.shard_of_key(key)));
+            return Ok(request.get(at).map_or(self.first(), |key| self.map.shard_of_key(key)));
         }
         let slot = Self::slot_of_keys(spec, request, keys)?;
-        Ok(slot.map_or(FIRST, |slot| self.map.shard_of(slot)))
+        Ok(slot.map_or(self.first(), |slot| self.map.shard_of(slot)))
     }
 
     /// The slot of all keys of `request`, if it has any.
@@ -204,7 +211,7 @@ impl Router {
         // The reply of the only shard is the reply, unless something is to be taken out of it.
         match merge.how {
             How::DataSettings => Plan::All { spec, merge },
-            _ if self.has_one_shard() => Plan::One { shard: FIRST, spec },
+            _ if self.has_one_shard() => Plan::One { shard: self.first(), spec },
             _ => Plan::All { spec, merge },
         }
     }
@@ -219,7 +226,7 @@ impl Router {
     ) -> Plan<'a> {
         let total = request.len();
         let Some(first) = request.get(shape.first).filter(|_| !self.has_one_shard()) else {
-            return Plan::One { shard: FIRST, spec };
+            return Plan::One { shard: self.first(), spec };
         };
         let owner = self.map.shard_of_key(first);
         let groups = total.saturating_sub(shape.first + shape.trailer);
@@ -228,13 +235,21 @@ impl Router {
             return Plan::One { shard: owner, spec };
         }
         let split = &mut scratch.split;
-        split.owners.clear();
+        split.bins.clear();
         let keys = (shape.first..total - shape.trailer).step_by(shape.step);
-        split.owners.extend(keys.map(|at| self.map.shard_of_key(request.arg(at))));
-        if split.owners.iter().all(|&other| other == owner) {
+        let slots = keys.map(|at| HashSlot::of(request.arg(at)));
+        // A node of a cluster takes keys of one slot only, even if it has those of others.
+        match self.map.kind() {
+            Kind::Apart => split.bins.extend(slots.map(|slot| self.map.shard_of(slot).0)),
+            Kind::Cluster => split.bins.extend(slots.map(HashSlot::number)),
+        }
+        if split.bins.iter().all(|&other| other == split.bins[0]) {
             return Plan::One { shard: owner, spec };
         }
-        split.share_out(shape, total, self.map.len());
+        split.share_out(shape, total, |bin| match (self.map.kind(), HashSlot::new(bin)) {
+            (Kind::Cluster, Some(slot)) => self.map.shard_of(slot),
+            _ => ShardId(bin),
+        });
         let (parts, order) = (scratch.parts(), &scratch.split.order);
         Plan::Split { spec, parts, order, merge }
     }
@@ -258,7 +273,7 @@ impl Router {
                         self.all(spec, Merge { how: How::Newest(most), may_write: false })
                     }
                     // Any shard says what is wrong with it.
-                    None => Plan::One { shard: FIRST, spec },
+                    None => Plan::One { shard: self.first(), spec },
                 };
             }
             Check::Debug => return self.debug(spec, request, scratch),
@@ -283,15 +298,15 @@ impl Router {
     ) -> Plan<'a> {
         match debug::asked(request) {
             Asked::Nobody => refused(&options::quoted("debug", request.arg(1)), scratch),
-            _ if self.has_one_shard() => Plan::One { shard: FIRST, spec },
+            _ if self.has_one_shard() => Plan::One { shard: self.first(), spec },
             Asked::Only => refused(&options::quoted("debug", request.arg(1)), scratch),
-            Asked::Any => Plan::One { shard: FIRST, spec },
+            Asked::Any => Plan::One { shard: self.first(), spec },
             Asked::All(how) => self.all(spec, Merge { how, may_write: true }),
             Asked::Keys(first) => {
                 let mut slots = (first..request.len()).map(|at| HashSlot::of(request.arg(at)));
                 let slot = slots.next();
                 match slot {
-                    None => Plan::One { shard: FIRST, spec },
+                    None => Plan::One { shard: self.first(), spec },
                     Some(slot) if slots.all(|other| other == slot) => {
                         Plan::One { shard: self.map.shard_of(slot), spec }
                     }
@@ -301,18 +316,16 @@ impl Router {
         }
     }
 
-    /// One cursor over all shards, one shard after the other: `shard's cursor * shards + shard`. So
-    /// 0 begins with the first shard, and no cursor but the last shard's end is 0.
+    /// One cursor over all shards, one shard after the other: see [`ShardMap::cursor_of`].
     fn scan<'a>(&'a self, spec: &'a Spec, request: &Request<'_>) -> Plan<'a> {
         if self.has_one_shard() {
-            return Plan::One { shard: FIRST, spec };
+            return Plan::One { shard: self.first(), spec };
         }
         let Some(cursor) = options::cursor(request.arg(1)) else {
             return Plan::Error(text::INVALID_CURSOR.as_bytes());
         };
-        let shards = self.map.len() as u64;
-        let shard = ShardId(u16::try_from(cursor % shards).unwrap_or(0));
-        Plan::Scan { spec, shard, cursor: cursor / shards }
+        let (shard, cursor) = self.map.at_cursor(cursor);
+        Plan::Scan { spec, shard, cursor }
     }
 }
 

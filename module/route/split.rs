@@ -1,13 +1,14 @@
 //! Sharing a request's keys out over shards.
 //!
 //! ```text
-//!   MSET k1 v1 k2 v2 k3 v3          owners  k1: shard 2   k2: shard 0   k3: shard 2
-//!    0   1  2  3  4  5  6           parts   shard 0: 0 3 4     shard 2: 0 1 2 5 6
+//!   MSET k1 v1 k2 v2 k3 v3          bins    k1: 2   k2: 0   k3: 2
+//!    0   1  2  3  4  5  6           parts   of 0: 0 3 4     of 2: 0 1 2 5 6
 //!                                   order   1, 0, 1
 //! ```
 //!
-//! Two passes over the keys, whatever the number of shards: one counts what each shard gets, which
-//! says where in the list of indices each part begins; one puts the indices there.
+//! Keys of one **bin** go together: bins are shards, or the hash slots of a cluster, whose nodes
+//! take no others together. Two passes over the keys, whatever the number of bins: one counts what
+//! each gets, which says where in the list of indices each part begins; one puts the indices there.
 
 use super::action::Shape;
 use super::plan::Part;
@@ -16,11 +17,13 @@ use crate::ids::ShardId;
 /// The working memory of a split, and its result. Reused, so that a warm one allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Split {
-    /// For each key: its shard.
-    pub(super) owners: Vec<ShardId>,
-    /// For each shard: how many keys it gets.
+    /// For each key: its bin.
+    pub(super) bins: Vec<u16>,
+    /// For each bin: how many keys it gets. All are 0 between two splits.
     counts: Vec<u32>,
-    /// For each shard that gets any: its part.
+    /// The bins that get any, in ascending order.
+    used: Vec<u16>,
+    /// For each bin that gets any: its part.
     part_of: Vec<u16>,
     /// For each part: where its next key goes in `indices`.
     next: Vec<u32>,
@@ -30,14 +33,20 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// Shares out a request of `total` arguments whose keys have the shards in `owners`, out of
-    /// `shards`. `shape` fits: behind its first argument there are as many groups as owners.
-    pub(super) fn share_out(&mut self, shape: Shape, total: usize, shards: usize) {
-        self.count(shards);
-        self.lay_out(shape);
+    /// Shares out a request of `total` arguments whose keys have the bins in `bins`. `shape` fits:
+    /// behind its first argument there are as many groups as bins. `shard_of` says where a bin's
+    /// part goes.
+    pub(super) fn share_out(
+        &mut self,
+        shape: Shape,
+        total: usize,
+        shard_of: impl Fn(u16) -> ShardId,
+    ) {
+        self.count();
+        self.lay_out(shape, shard_of);
         let step = shape.step;
-        for (key, owner) in self.owners.iter().enumerate() {
-            let part = self.part_of[owner.index()];
+        for (key, &bin) in self.bins.iter().enumerate() {
+            let part = self.part_of[usize::from(bin)];
             self.order.push(part);
             let next = &mut self.next[usize::from(part)];
             let at = shape.first + key * step;
@@ -54,41 +63,47 @@ impl Split {
         }
     }
 
-    fn count(&mut self, shards: usize) {
-        self.counts.clear();
-        self.counts.resize(shards, 0);
-        for owner in &self.owners {
-            self.counts[owner.index()] += 1;
+    fn count(&mut self) {
+        self.used.clear();
+        let most = self.bins.iter().max().map_or(0, |&bin| usize::from(bin) + 1);
+        if self.counts.len() < most {
+            self.counts.resize(most, 0);
+            self.part_of.resize(most, 0);
         }
+        for &bin in &self.bins {
+            let count = &mut self.counts[usize::from(bin)];
+            if *count == 0 {
+                self.used.push(bin);
+            }
+            *count += 1;
+        }
+        self.used.sort_unstable();
     }
 
-    /// Gives each shard that has keys a part, with room for its arguments and what all parts share
-    /// in front.
-    fn lay_out(&mut self, shape: Shape) {
+    /// Gives each bin that has keys a part, with room for its arguments and what all parts share in
+    /// front.
+    fn lay_out(&mut self, shape: Shape, shard_of: impl Fn(u16) -> ShardId) {
         self.parts.clear();
         self.next.clear();
         self.order.clear();
         self.indices.clear();
-        self.part_of.clear();
-        self.part_of.resize(self.counts.len(), 0);
-        for (shard, &keys) in (0u16..).zip(&self.counts) {
-            if keys == 0 {
-                continue;
-            }
-            // There are at most `limits::SHARDS_MAX` parts.
-            self.part_of[usize::from(shard)] = self.parts.len() as u16;
+        for &bin in &self.used {
+            let keys = std::mem::take(&mut self.counts[usize::from(bin)]);
+            // There are no more parts than hash slots.
+            self.part_of[usize::from(bin)] = self.parts.len() as u16;
             let start = index(self.indices.len());
             self.indices.extend((0..shape.first).map(index));
             self.next.push(index(self.indices.len()));
             let room = keys as usize * shape.step + shape.trailer;
             self.indices.resize(self.indices.len() + room, 0);
-            self.parts.push(Part { shard: ShardId(shard), start, end: index(self.indices.len()) });
+            let end = index(self.indices.len());
+            self.parts.push(Part { shard: shard_of(bin), start, end });
         }
     }
 }
 
 /// Arguments of a request are at most 2^31 (`limits::REQUEST_ARGS_MAX`); what a split adds to them
-/// is their common front, once for each shard.
+/// is their common front, once for each part.
 fn index(number: usize) -> u32 {
     number as u32
 }

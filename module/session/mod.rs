@@ -69,13 +69,15 @@ pub struct Holds {
     pub door: bool,
     /// CLIENT PAUSE.
     pub pause: bool,
+    /// Nobody has said yet what shards there are.
+    pub map: bool,
 }
 
 impl Holds {
     /// Whether anything holds it.
     pub fn any(self) -> bool {
-        let Self { output, seats, link, rights, door, pause } = self;
-        output || seats || link || rights || door || pause
+        let Self { output, seats, link, rights, door, pause, map } = self;
+        output || seats || link || rights || door || pause || map
     }
 }
 

@@ -28,9 +28,12 @@ impl fmt::Display for SlotRange {
 /// One shard of a [`ShardMap`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Where its primary listens.
-    pub address: Address,
-    /// Its slots, in ascending order, as few ranges as there can be.
+    /// Where its primary listens; none while nobody has said so.
+    pub address: Option<Address>,
+    /// What Sentinels call it; none where there are none.
+    pub master: Option<String>,
+    /// Its slots, in ascending order, as few ranges as there can be. A shard of a cluster may have
+    /// none: it has just come, or has given all away.
     pub slots: Vec<SlotRange>,
 }
 
@@ -89,12 +92,25 @@ impl fmt::Display for MapError {
 
 impl std::error::Error for MapError {}
 
-/// Which shard has which slots. Every slot has exactly one shard, every shard at least one slot.
+/// What holds for all shards of a [`ShardMap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Servers that know nothing of slots: each takes any key, in any database. Which has which is
+    /// Weir's own rule, and never changes.
+    Apart,
+    /// The nodes of a Redis Cluster, which know who has which slots, and move them.
+    Cluster,
+}
+
+/// Which shard has which slots. Every slot has exactly one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardMap {
+    kind: Kind,
     /// By slot. 32 KB: two loads from a key's CRC to its shard, without a search.
     owners: Box<[ShardId]>,
     shards: Vec<Shard>,
+    /// The shards that have slots.
+    members: Vec<ShardId>,
 }
 
 impl ShardMap {
@@ -132,11 +148,56 @@ impl ShardMap {
         if !uncovered.is_empty() {
             return Err(MapError::Uncovered(uncovered));
         }
-        let shards = (0u16..).zip(parts).map(|(number, (address, _))| Shard {
+        let shards = parts.into_iter().map(|(address, _)| (Some(address), None)).collect();
+        Ok(Self::of(Kind::Apart, &owners, shards))
+    }
+
+    /// A map of the named masters of Sentinels, in even shares in this order: at least one, and no
+    /// more than [`limits::SHARDS_MAX`]. Where the primaries are is known of those whose address is
+    /// given.
+    pub fn of_masters(masters: Vec<(String, Option<Address>)>) -> Self {
+        let mut owners = vec![None; usize::from(HashSlot::COUNT)];
+        for (number, range) in (0u16..).zip(even_split(masters.len())) {
+            owners[usize::from(range.first)..=usize::from(range.last)].fill(Some(ShardId(number)));
+        }
+        let shards = masters.into_iter().map(|(name, address)| (address, Some(name))).collect();
+        Self::of(Kind::Apart, &owners, shards)
+    }
+
+    /// A map of a cluster's shards, as one of its nodes tells it. What is wrong with it is the
+    /// cluster's affair: a slot that nobody has is looked for at the first shard with any, which
+    /// says so; if two claim one, the later has it. Before anything is known it is of one shard,
+    /// without an address.
+    pub fn of_cluster(parts: Vec<(Option<Address>, Vec<SlotRange>)>) -> Self {
+        let mut owners = vec![None; usize::from(HashSlot::COUNT)];
+        for (number, (_, ranges)) in (0u16..).zip(&parts) {
+            for slot in ranges.iter().flat_map(|range| range.first..=range.last) {
+                if let Some(owner) = owners.get_mut(usize::from(slot)) {
+                    *owner = Some(ShardId(number));
+                }
+            }
+        }
+        let shards = parts.into_iter().map(|(address, _)| (address, None)).collect();
+        Self::of(Kind::Cluster, &owners, shards)
+    }
+
+    fn of(
+        kind: Kind,
+        owners: &[Option<ShardId>],
+        shards: Vec<(Option<Address>, Option<String>)>,
+    ) -> Self {
+        let with_slots = |(number, (address, master))| Shard {
             address,
-            slots: ranges_where(&owners, Some(ShardId(number))),
-        });
-        Ok(Self { shards: shards.collect(), owners: owners.into_iter().flatten().collect() })
+            master,
+            slots: ranges_where(owners, Some(ShardId(number))),
+        };
+        let shards: Vec<Shard> = (0u16..).zip(shards).map(with_slots).collect();
+        let ids = (0u16..).map(ShardId).zip(&shards);
+        let members: Vec<ShardId> =
+            ids.filter(|(_, shard)| !shard.slots.is_empty()).map(|(id, _)| id).collect();
+        let first = members.first().copied().unwrap_or(ShardId(0));
+        let owners = owners.iter().map(|owner| owner.unwrap_or(first)).collect();
+        Self { kind, owners, shards, members }
     }
 
     /// A map in which shards get even numbers of slots in the order in which they are given: the
@@ -159,7 +220,97 @@ impl ShardMap {
         self.shard_of(HashSlot::of(key))
     }
 
-    /// How many shards there are; at least one.
+    /// What holds for all shards.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// For how many shards resources are set aside.
+    pub fn reckoned(&self) -> usize {
+        match self.kind {
+            Kind::Apart => self.shards.len(),
+            Kind::Cluster => limits::CLUSTER_SHARDS_RECKONED.max(self.shards.len()),
+        }
+    }
+
+    /// How many shards there may ever be.
+    pub fn most(&self) -> usize {
+        match self.kind {
+            Kind::Apart => self.shards.len(),
+            Kind::Cluster => limits::SHARDS_MAX,
+        }
+    }
+
+    /// Whether somebody else than an operator may change it.
+    pub fn may_change(&self) -> bool {
+        self.kind == Kind::Cluster || self.shards.iter().any(|shard| shard.master.is_some())
+    }
+
+    /// The shards that have slots, in ascending order: a request for all of the data goes to these.
+    /// None before a cluster is known.
+    pub fn members(&self) -> &[ShardId] {
+        &self.members
+    }
+
+    /// The shard for what any could do.
+    pub fn first(&self) -> ShardId {
+        self.members.first().copied().unwrap_or(ShardId(0))
+    }
+
+    /// Whether all keys are in one shard, which takes any together.
+    pub fn is_one_shard(&self) -> bool {
+        self.kind == Kind::Apart && self.shards.len() == 1
+    }
+
+    /// The shard whose primary listens at `address`.
+    pub fn shard_at(&self, address: &Address) -> Option<ShardId> {
+        let at = |shard: &Shard| shard.address.as_ref() == Some(address);
+        self.shards().find(|(_, shard)| at(shard)).map(|(id, _)| id)
+    }
+
+    /// Who has had slots that others have in `next`: pairs of before and after, each once.
+    pub fn moves_to(&self, next: &Self) -> Vec<(ShardId, ShardId)> {
+        let both = self.owners.iter().copied().zip(next.owners.iter().copied());
+        let mut moves: Vec<_> = both.filter(|(before, after)| before != after).collect();
+        moves.sort_unstable();
+        moves.dedup();
+        moves
+    }
+
+    /// One cursor of SCAN over all shards, of a shard's own: `cursor * radix + shard`. At the end
+    /// of one (0) the next begins, and the end of the last is 0. None if it doesn't fit in 64 bits.
+    ///
+    /// Static shards count in their own number; those of a cluster, which comes and goes, in the
+    /// largest, so that a cursor means the same before and after.
+    pub fn cursor_of(&self, shard: ShardId, cursor: u64) -> Option<u64> {
+        match cursor {
+            0 => {
+                let next = self.members.iter().find(|member| **member > shard);
+                Some(next.map_or(0, |next| next.0.into()))
+            }
+            _ => cursor.checked_mul(self.radix())?.checked_add(shard.0.into()),
+        }
+    }
+
+    /// What a client's cursor says: the shard whose turn it is, and the shard's own cursor. If that
+    /// shard has no slots any more, the next begins; if there is none, the last begins again.
+    pub fn at_cursor(&self, cursor: u64) -> (ShardId, u64) {
+        let shard = ShardId(u16::try_from(cursor % self.radix()).unwrap_or(u16::MAX));
+        match self.members.iter().find(|member| **member >= shard) {
+            Some(member) if *member == shard => (shard, cursor / self.radix()),
+            Some(next) => (*next, 0),
+            None => (self.members.last().copied().unwrap_or_else(|| self.first()), 0),
+        }
+    }
+
+    fn radix(&self) -> u64 {
+        match self.kind {
+            Kind::Apart => self.shards.len() as u64,
+            Kind::Cluster => limits::SHARDS_MAX as u64,
+        }
+    }
+
+    /// How many shards there are, with those that have no slots; at least one.
     pub fn len(&self) -> usize {
         self.shards.len()
     }

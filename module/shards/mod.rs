@@ -17,6 +17,6 @@ mod slot;
 mod upstream;
 
 pub use address::{Address, AddressError};
-pub use map::{MapError, Shard, ShardMap, SlotRange};
+pub use map::{Kind, MapError, Shard, ShardMap, SlotRange};
 pub use slot::HashSlot;
 pub use upstream::{Upstream, UpstreamError};

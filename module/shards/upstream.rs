@@ -4,20 +4,36 @@
 //!   static://10.0.0.1:6379,10.0.0.2:6379            even shares in this order
 //!   static://a:1=0-99+200,b:1=100-199+201-16383     these slots and no others
 //!   static://[::1]:7000,unix:/run/redis.sock        IPv6 in brackets; a unix socket
+//!   sentinel://s1:26379,s2:26379/users,carts        the masters `users` and `carts` of these
+//!   cluster://10.0.0.1:6379,10.0.0.2:6379           a Redis Cluster, by some of its nodes
 //! ```
 //!
-//! Either all shards name their slots or none does. Ranges of one shard are joined by `+`, since
-//! `,` stands between shards. The path of a unix socket can have neither `,` nor `=`.
+//! Of `static`, either all shards name their slots or none does. Ranges of one shard are joined by
+//! `+`, since `,` stands between shards. The path of a unix socket can have neither `,` nor `=`.
+//! Masters get even shares in their order, as static shards do.
 
 use std::fmt;
 
 use super::{Address, AddressError, MapError, ShardMap, SlotRange};
+use crate::limits;
 
 /// Where the shards are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upstream {
     /// The primaries, named one by one.
     Static(ShardMap),
+    /// Sentinels say where the primary of each named master is.
+    Sentinel {
+        /// Whom to ask; at least one, each once.
+        sentinels: Vec<Address>,
+        /// The masters' names; at least one, each once.
+        masters: Vec<String>,
+    },
+    /// The nodes of a Redis Cluster say who has which slots.
+    Cluster {
+        /// Whom to ask first; at least one, each once.
+        seeds: Vec<Address>,
+    },
 }
 
 /// Why a text is no [`Upstream`].
@@ -27,8 +43,6 @@ pub enum UpstreamError {
     Empty,
     /// No `scheme://` in front.
     NoScheme,
-    /// A scheme that is planned, but that this version doesn't have.
-    NotYet(&'static str),
     /// A scheme that nobody knows.
     UnknownScheme(String),
     /// One of the addresses is none.
@@ -52,6 +66,14 @@ pub enum UpstreamError {
     },
     /// The shards don't make a map.
     Map(MapError),
+    /// No `/` and names of masters behind the Sentinels.
+    NoMasters,
+    /// A name that no master can have, or an empty one.
+    BadMaster(String),
+    /// A master, a Sentinel or a node that is named twice.
+    Twice(String),
+    /// Where a name should be that can be told to others, a Unix socket.
+    Socket(String),
 }
 
 impl fmt::Display for UpstreamError {
@@ -61,12 +83,10 @@ impl fmt::Display for UpstreamError {
                 write!(f, "the upstream is empty; write static://host:port,host:port")
             }
             Self::NoScheme => write!(f, "no scheme; write static://host:port,host:port"),
-            Self::NotYet(scheme) => {
-                write!(f, "{scheme}:// is not there yet; only static:// is")
-            }
-            Self::UnknownScheme(scheme) => {
-                write!(f, "unknown scheme '{scheme}'; only static:// is there")
-            }
+            Self::UnknownScheme(scheme) => write!(
+                f,
+                "unknown scheme '{scheme}'; there are static://, sentinel:// and cluster://"
+            ),
             Self::Address { text, why } => write!(f, "'{text}': {why}"),
             Self::Mixed { without } => {
                 write!(f, "'{without}' names no slots, but others do; either all do or none")
@@ -76,6 +96,14 @@ impl fmt::Display for UpstreamError {
                 "'{text}' of {of} is not a range of slots; write first-last, joined by '+'"
             ),
             Self::Map(why) => why.fmt(f),
+            Self::NoMasters => {
+                write!(f, "no master is named; write sentinel://host:port,host:port/name,name")
+            }
+            Self::BadMaster(name) => write!(f, "'{name}' is not a master's name"),
+            Self::Twice(name) => write!(f, "{name} is named twice"),
+            Self::Socket(text) => {
+                write!(f, "'{text}': Sentinels and nodes of a cluster are named by host:port")
+            }
         }
     }
 }
@@ -92,18 +120,107 @@ impl Upstream {
         match text.split_once("://") {
             None => Err(UpstreamError::NoScheme),
             Some(("static", shards)) => parse_static(shards).map(Self::Static),
-            Some(("sentinel", _)) => Err(UpstreamError::NotYet("sentinel")),
-            Some(("cluster", _)) => Err(UpstreamError::NotYet("cluster")),
+            Some(("sentinel", rest)) => parse_sentinel(rest),
+            Some(("cluster", seeds)) => Ok(Self::Cluster { seeds: parse_hosts(seeds)? }),
             Some((scheme, _)) => Err(UpstreamError::UnknownScheme(scheme.to_owned())),
         }
     }
 
-    /// Who has which slots.
+    /// Who has which slots, as far as it is known before anybody has been asked.
     pub fn into_map(self) -> ShardMap {
         match self {
             Self::Static(map) => map,
+            Self::Sentinel { masters, .. } => {
+                ShardMap::of_masters(masters.into_iter().map(|name| (name, None)).collect())
+            }
+            Self::Cluster { .. } => ShardMap::of_cluster(vec![(None, Vec::new())]),
         }
     }
+
+    /// Whether it may take the place of `before` while clients are served: what was written is
+    /// looked for where it was written.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn may_follow(&self, before: &Self) -> Result<(), String> {
+        let slots = |map: &ShardMap| -> Vec<Vec<SlotRange>> {
+            map.shards().map(|(_, shard)| shard.slots.clone()).collect()
+        };
+        match (before, self) {
+            (Self::Static(before), Self::Static(after)) if before.len() != after.len() => {
+                Err(format!(
+                    "there are {} shards, and {} would leave data behind; static shards can only \
+                     change their addresses while clients are served",
+                    before.len(),
+                    after.len()
+                ))
+            }
+            (Self::Static(before), Self::Static(after)) if slots(before) != slots(after) => {
+                Err("other slots for a shard would leave data behind; static shards can only \
+                     change their addresses while clients are served"
+                    .to_owned())
+            }
+            (Self::Sentinel { masters: before, .. }, Self::Sentinel { masters: after, .. })
+                if before != after =>
+            {
+                Err(format!(
+                    "the masters are {}; others, or another order, would leave data behind",
+                    before.join(",")
+                ))
+            }
+            (Self::Static(_), Self::Static(_))
+            | (Self::Sentinel { .. }, Self::Sentinel { .. })
+            | (Self::Cluster { .. }, Self::Cluster { .. }) => Ok(()),
+            _ => {
+                Err("static, sentinel and cluster can't take each other's place while clients are \
+                      served; restart the host with the new one"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+fn parse_sentinel(text: &str) -> Result<Upstream, UpstreamError> {
+    let (sentinels, names) = text.split_once('/').ok_or(UpstreamError::NoMasters)?;
+    let sentinels = parse_hosts(sentinels)?;
+    let mut masters: Vec<String> = Vec::new();
+    for name in names.split(',').map(str::trim) {
+        // Source: redis `sentinel.c`, `sentinelCheckCreateInstanceErrors` takes any; but a space
+        // couldn't be told from the end of a name in what Sentinels publish.
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            let missing = name.is_empty() && names.trim().is_empty();
+            return Err(match missing {
+                true => UpstreamError::NoMasters,
+                false => UpstreamError::BadMaster(name.to_owned()),
+            });
+        }
+        if masters.iter().any(|other| other == name) {
+            return Err(UpstreamError::Twice(name.to_owned()));
+        }
+        masters.push(name.to_owned());
+    }
+    if masters.len() > limits::SHARDS_MAX {
+        return Err(UpstreamError::Map(MapError::TooMany(masters.len())));
+    }
+    Ok(Upstream::Sentinel { sentinels, masters })
+}
+
+/// `host:port,host:port`.
+fn parse_hosts(text: &str) -> Result<Vec<Address>, UpstreamError> {
+    let mut hosts: Vec<Address> = Vec::new();
+    for entry in text.split(',').map(str::trim) {
+        let address = entry
+            .parse::<Address>()
+            .map_err(|why| UpstreamError::Address { text: entry.to_owned(), why })?;
+        if matches!(address, Address::Unix(_)) {
+            return Err(UpstreamError::Socket(entry.to_owned()));
+        }
+        if hosts.contains(&address) {
+            return Err(UpstreamError::Twice(address.to_string()));
+        }
+        hosts.push(address);
+    }
+    Ok(hosts)
 }
 
 fn parse_static(text: &str) -> Result<ShardMap, UpstreamError> {

@@ -16,8 +16,16 @@
 //! replication id that its data went on from its own: a server that was demoted and promoted again
 //! has a new one, and never gets the old one back.
 
+//!
+//! Where the primaries are is told by Sentinels ([`Masters`]) or by the nodes of a Redis Cluster
+//! ([`Members`]); what is believed of that is a [`crate::shards::ShardMap`].
+
+mod masters;
+mod nodes;
 mod report;
 
+pub use masters::{Masters, Word};
+pub use nodes::{Members, Primary, View, ViewError};
 pub use report::{Replica, Report, ReportError, Role};
 
 /// The name of one unbroken history of one primary.

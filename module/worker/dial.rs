@@ -1,4 +1,4 @@
-//! Connecting to shards.
+//! Connecting to shards and to Sentinels.
 //!
 //! ```text
 //!   Connect --name--> Resolving --addresses--> Connecting to the first --refused--> ... the next
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::vec::IntoIter;
 
-use crate::engine::Event;
+use crate::engine::{Event, Whom};
 use crate::ids::{LinkId, Time};
 use crate::os::address::RawAddress;
 use crate::os::epoll::Interest;
@@ -65,6 +65,7 @@ impl<M: Machine> Worker<M> {
     pub(super) fn connect(
         &mut self,
         link: LinkId,
+        whom: Whom,
         address: &Address,
         timeout: Duration,
         now: Time,
@@ -77,7 +78,12 @@ impl<M: Machine> Worker<M> {
                 Err(error) => self.failures.push((link, error.to_string())),
             },
             Address::Tcp { host, port } => {
-                let name = match self.tls.dials().then(|| PeerName::new(host)).transpose() {
+                let name = match self
+                    .tls
+                    .dials(whom == Whom::Sentinel)
+                    .then(|| PeerName::new(host))
+                    .transpose()
+                {
                     Ok(name) => name,
                     Err(error) => return self.failures.push((link, error.to_string())),
                 };

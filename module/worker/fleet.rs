@@ -166,7 +166,7 @@ impl Fleet {
             fd_base,
             on_panic: OnPanic::Abort,
         };
-        let links = map.len() * limits::DESCRIPTORS_PER_SHARD;
+        let links = map.reckoned() * limits::DESCRIPTORS_PER_SHARD;
         let (process_id, run_id) = (std::process::id(), Arc::<str>::from(run_id()));
         Self::start_with(ground, links, move |place, now| {
             let Place { worker, workers, settings, wall } = place;

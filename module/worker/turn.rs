@@ -477,8 +477,8 @@ impl<M: Machine> Worker<M> {
 
     fn carry_out_one(&mut self, output: Output, now: Time) {
         match output {
-            Output::Connect { link, address, timeout } => {
-                self.connect(link, &address, timeout, now);
+            Output::Connect { link, whom, address, timeout } => {
+                self.connect(link, whom, &address, timeout, now);
             }
             Output::CloseLink { link } => {
                 self.failures.retain(|(failed, _)| *failed != link);

@@ -295,7 +295,7 @@ impl World {
 
     fn carry_out_one(&mut self, worker: usize, output: Output) {
         match output {
-            Output::Connect { link, address, timeout } => {
+            Output::Connect { link, whom: _, address, timeout } => {
                 let shard = address.to_string();
                 let shard = shard.trim_start_matches("10.0.0.").split(':').next();
                 let shard: usize = shard.and_then(|n| n.parse().ok()).expect("a shard's address");

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use weir::engine::{Answer, Asker, Destination, Event, Level, Mail, Output, Peer, Question};
+use weir::engine::{Answer, Asker, Destination, Event, Level, Mail, Output, Peer, Question, Whom};
 use weir::ids::{LinkId, SessionId, Slab, Time, WorkerId};
 use weir::os::clock;
 use weir::settings::Settings;
@@ -140,7 +140,7 @@ impl Echo {
         self.clients.get_mut(&session).unwrap().link = Some(link);
         let address = address.parse().unwrap();
         let timeout = Duration::from_secs(5);
-        self.outputs.push_back(Output::Connect { link, address, timeout });
+        self.outputs.push_back(Output::Connect { link, whom: Whom::Shard, address, timeout });
     }
 
     fn link_event(&mut self, link: LinkId, text: &[u8]) {

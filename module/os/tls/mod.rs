@@ -91,6 +91,9 @@ impl PeerName {
 pub struct Tls {
     server: Option<Arc<ServerConfig>>,
     client: Option<Arc<ClientConfig>>,
+    /// Which connections are made with it.
+    to_shards: bool,
+    to_sentinels: bool,
 }
 
 /// Only which sides there are: what they hold is nobody's business.
@@ -109,13 +112,19 @@ impl Tls {
     /// The first file or option that can't be used.
     pub fn load(settings: &Settings) -> Result<Self, BadTls> {
         let server = (settings.tls_port != 0).then(|| server_config(settings)).transpose()?;
-        let client = settings.shard_tls.then(|| client_config(settings)).transpose()?;
-        Ok(Self { server: server.map(Arc::new), client: client.map(Arc::new) })
+        let dials = settings.shard_tls || settings.sentinel_tls;
+        let client = dials.then(|| client_config(settings)).transpose()?;
+        Ok(Self {
+            server: server.map(Arc::new),
+            client: client.map(Arc::new),
+            to_shards: settings.shard_tls,
+            to_sentinels: settings.sentinel_tls,
+        })
     }
 
-    /// Whether connections to shards are to be secure.
-    pub fn dials(&self) -> bool {
-        self.client.is_some()
+    /// Whether connections to shards, or to Sentinels, are to be secure.
+    pub fn dials(&self, to_sentinel: bool) -> bool {
+        if to_sentinel { self.to_sentinels } else { self.to_shards }
     }
 
     /// The server's end of a connection.

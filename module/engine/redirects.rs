@@ -1,0 +1,347 @@
+//! A shard says that a command is another's: the client never sees it.
+//!
+//! ```text
+//!   -MOVED 12 h:p     the slot is there          --> sent there; whoever knows the slots is asked
+//!   -ASK 12 h:p       this key has gone ahead    --> sent there, behind ASKING
+//!   -TRYAGAIN ..      its keys are on both sides  \
+//!   -CLUSTERDOWN ..   somebody is being elected     > sent again after a moment
+//!   -READONLY ..      it is no primary any more   /
+//! ```
+//!
+//! None of these was executed, so it can be sent again; its bytes are still in the pipeline. What a
+//! session says behind it waits until it has been answered, or it could be overtaken. If all of
+//! that takes longer than `failover-timeout`, the client is told what the shard has said.
+//!
+//! Source: redis `cluster.c`, `getNodeByQuery` and `clusterRedirectClient`.
+
+use std::collections::HashMap;
+
+use crate::ids::{LinkId, SessionId, ShardId, Time};
+use crate::limits;
+use crate::pipeline::Piece;
+use crate::resp::write;
+use crate::session::SeatNumber;
+use crate::shards::{Address, HashSlot, Kind};
+use crate::text;
+
+use super::link::{Own, Role, Token};
+use super::{Engine, Mode, Then};
+
+/// What a shard's error asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Detour {
+    /// `MOVED`
+    Moved(HashSlot, Option<Address>),
+    /// `ASK`
+    Ask(HashSlot, Option<Address>),
+    /// `TRYAGAIN`, `CLUSTERDOWN`, `READONLY`: the same again, a little later.
+    Later,
+}
+
+impl Detour {
+    /// What an error reply asks for, if anything. `asked` is where it was asked.
+    fn of(reply: &[u8], kind: Kind, asked: Option<&Address>) -> Option<Self> {
+        if reply.starts_with(b"-READONLY ") {
+            return Some(Self::Later);
+        }
+        if kind == Kind::Apart {
+            return None;
+        }
+        if reply.starts_with(b"-TRYAGAIN ") || reply.starts_with(b"-CLUSTERDOWN ") {
+            return Some(Self::Later);
+        }
+        let moved = reply.strip_prefix(b"-MOVED ");
+        let rest = moved.or_else(|| reply.strip_prefix(b"-ASK "))?;
+        let (slot, place) = std::str::from_utf8(rest).ok()?.trim_end().split_once(' ')?;
+        let slot = HashSlot::new(slot.parse().ok()?)?;
+        let place = address(place, asked);
+        Some(if moved.is_some() { Self::Moved(slot, place) } else { Self::Ask(slot, place) })
+    }
+}
+
+/// `host:port`; an IPv6 address has no brackets. Without a host it is the one that was asked. Who
+/// doesn't know its host's name says `?`.
+fn address(place: &str, asked: Option<&Address>) -> Option<Address> {
+    let (host, port) = place.rsplit_once(':')?;
+    let host = match (host, asked) {
+        ("", Some(Address::Tcp { host, .. })) => host.clone(),
+        ("" | "?", _) => return None,
+        (host, _) => host.to_owned(),
+    };
+    Some(Address::Tcp { host, port: port.parse().ok().filter(|port| *port != 0)? })
+}
+
+/// A command that has been refused, and its session's claim to an answer.
+#[derive(Debug)]
+struct Refused {
+    token: Token,
+    request: Vec<u8>,
+    /// Its session waits in it: it needs a link of its own.
+    blocks: bool,
+}
+
+/// One that is sent again later.
+#[derive(Debug)]
+struct Later {
+    at: Time,
+    refused: Refused,
+    to: To,
+}
+
+/// Where to.
+#[derive(Debug, Clone, Copy)]
+enum To {
+    Shard(ShardId),
+    OwnerOf(HashSlot),
+}
+
+/// Which part of which reply.
+type Claim = (SessionId, SeatNumber, u16);
+
+/// Commands on their way round.
+#[derive(Debug, Default)]
+pub(super) struct Detours {
+    later: Vec<Later>,
+    /// Since when each is on its way, and how many shards have refused it.
+    under_way: HashMap<Claim, (Time, u32)>,
+}
+
+impl Detours {
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        self.later.iter().map(|later| later.at).min()
+    }
+
+    /// A command has been answered for good, or its session is gone.
+    pub(super) fn arrived(&mut self, token: Token) {
+        if !self.under_way.is_empty()
+            && let Some(claim) = claim(token)
+        {
+            self.under_way.remove(&claim);
+        }
+    }
+
+    /// A session is gone.
+    pub(super) fn forget(&mut self, id: SessionId) {
+        if !self.under_way.is_empty() {
+            self.under_way.retain(|(session, ..), _| *session != id);
+            self.later.retain(|later| later.refused.token.session() != Some(id));
+        }
+    }
+}
+
+fn claim(token: Token) -> Option<Claim> {
+    match token {
+        Token::Reply { session, seat, .. } => Some((session, seat, 0)),
+        Token::Part { session, seat, part, .. } => Some((session, seat, part)),
+        Token::Own(_) => None,
+    }
+}
+
+impl Engine {
+    /// A link has brought an error. If the command is to be sent elsewhere, or again, that is done;
+    /// if what it says is meant for clients of a cluster only, its client is told something else.
+    /// Returns whether it was one of these.
+    pub(super) fn is_passed_over(&mut self, id: LinkId, role: Role, piece: &Piece<Token>) -> bool {
+        if piece.token.session().is_none() || !(piece.first && piece.last) {
+            return false;
+        }
+        if self.takes_detour(id, role, piece) {
+            return true;
+        }
+        let Some(link) = self.links.get_mut(id) else {
+            return false;
+        };
+        let detour = Detour::of(link.pipeline.bytes(piece), self.map.kind(), None);
+        let Some(Detour::Moved(slot, _) | Detour::Ask(slot, _)) = detour else {
+            return false;
+        };
+        link.pipeline.done(piece);
+        self.fail_command(piece.token, text::slot_moves(slot.number()).as_bytes());
+        self.link_replied(id, role, piece.token);
+        true
+    }
+
+    fn takes_detour(&mut self, id: LinkId, role: Role, piece: &Piece<Token>) -> bool {
+        let kind = self.map.kind();
+        let now = self.now;
+        let Some(link) = self.links.get_mut(id) else {
+            return false;
+        };
+        let (shard, token) = (link.shard, piece.token);
+        if !matches!(role, Role::Shared(_) | Role::Pinned(_)) {
+            return false;
+        }
+        let asked = self.shards[shard.index()].address.as_ref();
+        let Some(detour) = Detour::of(link.pipeline.bytes(piece), kind, asked) else {
+            return false;
+        };
+        let Some(session) = token.session().and_then(|session| self.sessions.get(session)) else {
+            return false;
+        };
+        // What a transaction is made of is on one connection, and stays there: EXEC is told.
+        if session.transaction.is_some() {
+            return false;
+        }
+        let Some(request) = link.pipeline.front_request().filter(|request| !is_exec(request))
+        else {
+            return false;
+        };
+        let blocks = matches!(session.mode, Mode::Blocked { .. });
+        let refused = Refused { token, request: request.to_vec(), blocks };
+        let (Some(session), Some(claim)) = (token.session(), claim(token)) else {
+            return false;
+        };
+        let (since, hops) = self.detours.under_way.get(&claim).copied().unwrap_or((now, 0));
+        if now.since(since) >= self.settings.failover_timeout {
+            self.detours.under_way.remove(&claim);
+            return false;
+        }
+        self.detours.under_way.insert(claim, (since, hops + 1));
+        link.pipeline.done(piece);
+        self.stats().commands_redirected.add(1);
+        if matches!(role, Role::Pinned(_)) {
+            self.pinned_replied(id);
+        }
+        if let Some(session) = self.sessions.get_mut(session)
+            && matches!(session.mode, Mode::Serving)
+        {
+            session.mode = Mode::Draining(Then::Serve);
+        }
+        self.detour(refused, detour, shard, hops);
+        true
+    }
+
+    fn detour(&mut self, refused: Refused, detour: Detour, from: ShardId, hops: u32) {
+        if !matches!(detour, Detour::Ask(..)) {
+            self.doubt(from);
+        }
+        let straight = hops < limits::DETOURS_AT_ONCE;
+        let known = |place: Option<Address>| self.map.shard_at(&place?);
+        match detour {
+            Detour::Moved(_, place) if straight && known(place.clone()).is_some() => {
+                if let Some(shard) = known(place) {
+                    self.send_again(refused, shard, false);
+                }
+            }
+            Detour::Ask(slot, place) if straight => match known(place) {
+                Some(shard) if self.shards[shard.index()].is_up() => {
+                    self.send_again(refused, shard, true);
+                }
+                _ => self.send_later(refused, To::OwnerOf(slot)),
+            },
+            Detour::Moved(slot, _) | Detour::Ask(slot, _) => {
+                self.send_later(refused, To::OwnerOf(slot));
+            }
+            Detour::Later => self.send_later(refused, To::Shard(from)),
+        }
+    }
+
+    /// What is known of a shard may be true no longer: it is asked, and whoever knows the slots.
+    fn doubt(&mut self, shard: ShardId) {
+        let now = self.now;
+        self.look_again();
+        let shard = &mut self.shards[shard.index()];
+        if shard.is_up() {
+            shard.poll_at = shard.poll_at.min(now);
+        }
+    }
+
+    fn send_later(&mut self, refused: Refused, to: To) {
+        // A hundred tries, however long they may take.
+        let pause = limits::DETOUR_PAUSE.max(self.settings.failover_timeout / 100);
+        let at = self.now + pause;
+        self.detours.later.push(Later { at, refused, to });
+    }
+
+    pub(super) fn detours_timer(&mut self) {
+        let now = self.now;
+        if self.detours.next_timeout().is_none_or(|at| now < at) {
+            return;
+        }
+        let (due, later) =
+            std::mem::take(&mut self.detours.later).into_iter().partition(|later| now >= later.at);
+        self.detours.later = later;
+        let due: Vec<Later> = due;
+        for Later { refused, to, .. } in due {
+            let shard = match to {
+                To::Shard(shard) => shard,
+                To::OwnerOf(slot) => self.map.shard_of(slot),
+            };
+            self.send_again(refused, shard, false);
+        }
+    }
+
+    fn send_again(&mut self, refused: Refused, shard: ShardId, asking: bool) {
+        let Refused { token, request, blocks } = refused;
+        let Some(id) = token.session() else {
+            return;
+        };
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        let lane = session.lane;
+        // A session that is told of changes says everything on links of its own.
+        let link = if blocks || session.is_pushed_to() {
+            match self.pin_now(id, shard) {
+                Ok(link) => Some(link),
+                Err(text) => return self.fail_command(token, text.as_bytes()),
+            }
+        } else {
+            self.pin_of(id, shard).or_else(|| self.shared_link(shard, lane))
+        };
+        let Some(link) = link else {
+            if asking {
+                return self.send_later(Refused { token, request, blocks }, To::Shard(shard));
+            }
+            return self.send_on(shard, lane, token, |out| out.extend_from_slice(&request));
+        };
+        if asking {
+            self.send_by(link, Token::Own(Own::Queued), |out| write::request(out, &["ASKING"]));
+        }
+        self.send_by(link, token, |out| out.extend_from_slice(&request));
+        if blocks {
+            self.blocks_on(id, link);
+        }
+    }
+}
+
+fn is_exec(request: &[u8]) -> bool {
+    const EXEC: &[u8] = b"*1\r\n$4\r\nexec\r\n";
+    request.eq_ignore_ascii_case(EXEC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_not_executed_is_sent_again() {
+        let asked: Address = "10.0.0.1:7000".parse().unwrap();
+        let of = |reply: &str| Detour::of(reply.as_bytes(), Kind::Cluster, Some(&asked));
+        let slot = |number| HashSlot::new(number).unwrap();
+        let at = |text: &str| Some(text.parse::<Address>().unwrap());
+        assert_eq!(
+            of("-MOVED 12 1.1.1.1:6379\r\n"),
+            Some(Detour::Moved(slot(12), at("1.1.1.1:6379")))
+        );
+        assert_eq!(of("-ASK 12 :6379\r\n"), Some(Detour::Ask(slot(12), at("10.0.0.1:6379"))));
+        assert_eq!(of("-ASK 12 ::1:6379\r\n"), Some(Detour::Ask(slot(12), at("[::1]:6379"))));
+        assert_eq!(of("-MOVED 12 ?:6379\r\n"), Some(Detour::Moved(slot(12), None)));
+        assert_eq!(
+            of("-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
+            Some(Detour::Later)
+        );
+        assert_eq!(
+            of("-READONLY You can't write against a read only replica.\r\n"),
+            Some(Detour::Later)
+        );
+        for other in
+            ["-MOVED\r\n", "-MOVED 16384 h:1\r\n", "-ERR MOVED 1 h:1\r\n", "-WRONGTYPE x\r\n"]
+        {
+            assert_eq!(of(other), None, "{other}");
+        }
+        let apart = |reply: &str| Detour::of(reply.as_bytes(), Kind::Apart, None);
+        assert_eq!(apart("-MOVED 12 1.1.1.1:6379\r\n"), None);
+        assert_eq!(apart("-READONLY x\r\n"), Some(Detour::Later));
+    }
+}
