@@ -1,9 +1,9 @@
 //! Pub/Sub's book against a dumb twin: a list of who listens to what, and shards that know exactly
 //! what they were told.
 //!
-//! Listeners ask, leave and go, wires are lost and stand again, shards answer when they like or
-//! refuse, all in random order from a seed. After each step the book must say what the list says,
-//! and a shard must never know of a subscription that [`Book::receivers`] doesn't count.
+//! Listeners ask, leave and go, wires are lost and stand again, slots move, shards answer when they
+//! like or refuse, all in random order from a seed. After each step the book must say what the list
+//! says, and a shard must never know of a subscription that [`Book::receivers`] doesn't count.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
@@ -46,6 +46,7 @@ struct World {
     dice: Random,
     now: Time,
     book: Book<u8>,
+    layout: Layout,
     feeds: Vec<FeedId>,
     wires: BTreeMap<(usize, u16), Wire>,
     /// The twin: who listens to what, and by which feed.
@@ -66,8 +67,19 @@ fn read(send: &Send) -> (String, String) {
     (text(0), text(1))
 }
 
-fn reach(kind: Kind, name: &[u8]) -> Reach {
-    Reach::of(kind, name, |name| ShardId(u16::from(name[0]) % SHARDS))
+/// Which shards may publish to what; it changes when slots move.
+#[derive(Clone, Copy, Default)]
+struct Layout {
+    shift: u16,
+    /// A channel's messages come by one shard, as in a cluster.
+    cluster: bool,
+}
+
+impl Layout {
+    fn reach(self, kind: Kind, name: &[u8]) -> Reach {
+        let owner = |name: &[u8]| ShardId((u16::from(name[0]) + self.shift) % SHARDS);
+        if self.cluster { Reach::One(owner(name)) } else { Reach::of(kind, name, owner) }
+    }
 }
 
 impl World {
@@ -81,6 +93,7 @@ impl World {
             dice: Random::new(seed),
             now: Time::ZERO,
             book,
+            layout: Layout::default(),
             feeds,
             wires,
             said: Vec::new(),
@@ -108,6 +121,7 @@ impl World {
             }
             15 => self.flip_wire(),
             18 => self.waive(listener),
+            19 => self.remap(),
             16..=17 => {
                 let half = limits::TOPIC_LINGER / 2;
                 self.now = self.now + half;
@@ -123,9 +137,25 @@ impl World {
         let names: Vec<String> = (0..1 + self.dice.below(3)).map(|_| self.name()).collect();
         let feed = self.dice.below(2);
         let bytes = names.iter().map(String::as_bytes);
-        self.book.ask(listener, self.feeds[feed], kind, bytes, |name| reach(kind, name), self.now);
+        let layout = self.layout;
+        let reach = |name: &[u8]| layout.reach(kind, name);
+        self.book.ask(listener, self.feeds[feed], kind, bytes, reach, self.now);
         self.asking.insert(listener, (kind, names, feed));
         self.waived.retain(|(who, _)| *who != listener);
+    }
+
+    /// Slots move.
+    fn remap(&mut self) {
+        let layout = Layout { shift: self.dice.below(3) as u16, cluster: self.dice.below(2) == 0 };
+        self.layout = layout;
+        let shards: Vec<ShardId> = (0..SHARDS).map(ShardId).collect();
+        self.book.remap(&shards, |kind, name| layout.reach(kind, name), self.now);
+        let askers: Vec<u8> = self.book.askers().collect();
+        for asker in askers {
+            if self.book.asking(asker).is_some_and(|asking| asking.missing.is_empty()) {
+                self.join(asker);
+            }
+        }
     }
 
     /// An asker no longer waits for a shard that is away.
@@ -133,9 +163,10 @@ impl World {
         let Some((kind, _, feed)) = self.asking.get(&listener) else {
             return;
         };
-        assert_eq!(self.book.may_waive(listener), *kind != Kind::ShardChannel);
+        let everywhere = *kind != Kind::ShardChannel && !self.layout.cluster;
+        assert_eq!(self.book.may_waive(listener), everywhere);
         let shard = self.dice.below(SHARDS.into()) as u16;
-        if *kind == Kind::ShardChannel || self.wires[&(*feed, shard)].up {
+        if !everywhere || self.wires[&(*feed, shard)].up {
             return;
         }
         self.waived.insert((listener, shard));
@@ -206,7 +237,7 @@ impl World {
             let topic = (kind, name.clone());
             for shard in 0..SHARDS {
                 let needed = !self.waived.contains(&(listener, shard));
-                if needed && reach(kind, name.as_bytes()).has(ShardId(shard)) {
+                if needed && self.layout.reach(kind, name.as_bytes()).has(ShardId(shard)) {
                     let wire = &self.wires[&(feed, shard)];
                     assert!(wire.up && wire.subscribed.contains(&topic), "not yet: {topic:?}");
                 }
@@ -323,10 +354,12 @@ impl World {
                     w.subscribed.iter().filter(move |topic| !leaving && hears(topic))
                 });
             let listening = self.said.iter().filter(|(_, topic, _)| {
-                hears(topic) && reach(topic.0, topic.1.as_bytes()).has(ShardId(shard))
+                hears(topic) && self.layout.reach(topic.0, topic.1.as_bytes()).has(ShardId(shard))
             });
             let receivers = self.book.receivers(ShardId(shard), Kind::Channel, name.as_bytes());
-            assert_eq!(receivers.listeners, listening.count() as u64);
+            let (here, all) = (listening.count(), self.said.iter().filter(|(_, t, _)| hears(t)));
+            assert_eq!(receivers.listeners, here as u64);
+            assert_eq!(receivers.elsewhere, (all.count() - here) as u64);
             for &feed in &self.feeds {
                 let early =
                     self.book.early_listeners(feed, ShardId(shard), Kind::Channel, name.as_bytes());
@@ -364,7 +397,8 @@ impl World {
                 .said
                 .iter()
                 .filter(|(_, topic, by)| {
-                    by == feed && reach(topic.0, topic.1.as_bytes()).has(ShardId(*shard))
+                    by == feed
+                        && self.layout.reach(topic.0, topic.1.as_bytes()).has(ShardId(*shard))
                 })
                 .map(|(_, topic, _)| topic.clone())
                 .collect();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::command::Flags;
 use crate::ids::{SessionId, ShardId};
-use crate::pubsub::{Confirmed, FeedId, Kind, Reach, Receivers, glob_matches};
+use crate::pubsub::{Confirmed, FeedId, Kind, Receivers, glob_matches};
 use crate::resp::{Request, Value, Version, write};
 use crate::route::PubSub;
 use crate::session::SeatNumber;
@@ -26,6 +26,7 @@ use crate::text;
 use super::clients::Finish as Answered;
 use super::dispatch::{Finish, Served};
 use super::event::{Answer, PubSubAnswer, PubSubQuestion, Question};
+use super::feeds::reach;
 use super::link::Token;
 use super::serve::out_of;
 use super::{Engine, Mode};
@@ -124,7 +125,7 @@ impl Engine {
         let login = self.lane_key(id).login;
         let feed = self.feeds.of_login(login, self.now);
         let map = Arc::clone(&self.map);
-        let reach = |name: &[u8]| Reach::of(kind, name, |name| map.shard_of_key(name));
+        let reach = |name: &[u8]| reach(&map, kind, name);
         self.feeds.book.ask(id, feed, kind, names(request, 1), reach, self.now);
         self.count_topics();
         if let Some(session) = self.sessions.get_mut(id) {
@@ -184,6 +185,9 @@ impl Engine {
         let Some(asking) = self.feeds.book.asking(id) else {
             return;
         };
+        if asking.missing.is_empty() {
+            return self.join(id);
+        }
         let given_up = self.now >= asking.since + self.settings.failover_timeout;
         let alive = self.shards.iter().any(|shard| shard.is_up());
         for shard in asking.missing {
@@ -410,6 +414,7 @@ impl Engine {
                     receivers.wires += more.wires;
                     receivers.listeners += more.listeners;
                     receivers.joining += more.joining;
+                    receivers.elsewhere += more.elsewhere;
                 }
                 Answer::PubSub(PubSubAnswer::Names(more)) => names.extend(more),
                 Answer::PubSub(PubSubAnswer::Listeners(more)) => {

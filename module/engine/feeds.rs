@@ -15,13 +15,46 @@ use std::sync::Arc;
 use crate::ids::{LinkId, Mirror, SessionId, ShardId, Time};
 use crate::limits;
 use crate::pipeline::{Piece, Pipeline};
-use crate::pubsub::{self, Book, Confirmed, FeedId, Refused, Restored, Word};
+use crate::pubsub::{self, Book, Confirmed, FeedId, Kind, Reach, Refused, Restored, Word};
 use crate::resp::{Value, write};
+use crate::shards::{self, ShardMap};
 
 use super::link::{Link, Own, Role, Token};
 use super::serve::out_of;
 use super::users::Login;
 use super::{Engine, Level};
+
+/// The shards at which something may be published.
+fn hearable(map: &ShardMap) -> Vec<ShardId> {
+    match map.kind() {
+        shards::Kind::Apart => map.shards().map(|(id, _)| id).collect(),
+        shards::Kind::Cluster => map.members().to_vec(),
+    }
+}
+
+/// Which shards may publish to a topic. The nodes of a cluster pass on to each other what is
+/// published to channels, so one of them is enough, and more would tell everything twice. But what
+/// a server itself says of its keys it says alone.
+pub(super) fn reach(map: &ShardMap, kind: Kind, name: &[u8]) -> Reach {
+    const OF_KEYS: &[u8] = b"__key";
+    let owner = |name: &[u8]| map.shard_of_key(name);
+    match map.kind() {
+        shards::Kind::Cluster if !name.starts_with(OF_KEYS) => Reach::One(owner(name)),
+        _ => Reach::of(kind, name, owner),
+    }
+}
+
+/// Whether a frame on a wire answers nothing that was said there.
+fn is_unasked(begin: &[u8], next: Option<Token>) -> bool {
+    let unsubscribed = matches!(next, Some(Token::Own(Own::Word(Word::Unsubscribe))));
+    pubsub::is_message(begin) || pubsub::is_farewell(begin) && !unsubscribed
+}
+
+/// Whether an error says that a shard channel belongs elsewhere, or nowhere for now.
+fn is_about_slots(error: &[u8]) -> bool {
+    let codes = [b"MOVED ".as_slice(), b"ASK ", b"TRYAGAIN ", b"CLUSTERDOWN "];
+    codes.iter().any(|code| error.starts_with(code))
+}
 
 /// A feed's connection to one shard.
 #[derive(Debug, Clone)]
@@ -60,13 +93,13 @@ impl Feeds {
         Self { book: Book::new(shards), feeds: Mirror::default(), shards }
     }
 
-    /// There are so many shards from now on; never fewer than before.
-    pub(super) fn grow(&mut self, shards: usize) {
-        self.shards = shards.max(self.shards);
-        self.book.grow(shards);
+    /// Another map holds from now on.
+    pub(super) fn remap(&mut self, map: &ShardMap, now: Time) {
+        self.shards = map.len().max(self.shards);
         for feed in self.feeds.tenants_mut() {
             feed.wires.resize(self.shards, Wire::new());
         }
+        self.book.remap(&hearable(map), |kind, name| reach(map, kind, name), now);
     }
 
     /// The feed of a login.
@@ -115,7 +148,7 @@ impl Engine {
             return;
         }
         wire.refusal = None;
-        let pipeline = Pipeline::with_unasked(pubsub::is_message, Token::Own(Own::Message));
+        let pipeline = Pipeline::with_unasked(is_unasked, Token::Own(Own::Message));
         let link = self.open_link(shard, Role::Wire(feed), pipeline);
         if let Some(wire) = self.feeds.wire(feed, shard) {
             wire.link = Some(link);
@@ -233,6 +266,11 @@ impl Engine {
             return;
         };
         if let Some((Value::Error(text), _)) = Value::parse(reply) {
+            if self.map.kind() == shards::Kind::Cluster && is_about_slots(&text) {
+                // All of it is said anew, where it belongs then.
+                self.look_again();
+                return self.reject_link(id, "a channel's slot is another shard's now");
+            }
             match self.feeds.book.refused(feed, shard, word) {
                 Refused::Nobody => {}
                 Refused::Asker(session) => self.fail_ask(session, &text),
@@ -292,6 +330,7 @@ impl Engine {
         };
         let bytes = link.pipeline.bytes(piece);
         let whole = piece.first && piece.last;
+        let farewell = piece.first && pubsub::is_farewell(bytes);
         if !whole && link.own_reply.len() <= max {
             link.own_reply.extend_from_slice(bytes);
         }
@@ -337,6 +376,9 @@ impl Engine {
         }
         link.pipeline.done(piece);
         self.stats().pubsub_messages.add(sent);
+        if farewell {
+            self.look_again();
+        }
         for (session, waiting) in slow {
             self.close_slow(session, waiting);
         }

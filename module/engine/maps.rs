@@ -38,7 +38,6 @@ impl Engine {
             self.shards.push(Shard::new(id, shard, self.now));
             self.stats().shards[id.index()].state.set(ShardState::Connecting as u64);
         }
-        self.feeds.grow(map.len());
         self.stats().known_shards.set(map.len() as u64);
         let moves = self.map.moves_to(&map);
         self.map = Arc::clone(&map);
@@ -54,6 +53,9 @@ impl Engine {
         if was_known && !moves.is_empty() {
             self.slots_moved(&moves);
         }
+        self.feeds.remap(&map, self.now);
+        self.carry_words();
+        self.check_asks();
         if self.knows_shards() {
             self.shards_are_known();
         }

@@ -24,14 +24,14 @@ use super::serve::out_of;
 use super::waits::CHANNEL;
 
 /// Whether a frame of a shard answers nothing.
-pub(super) fn is_push(begin: &[u8]) -> bool {
+pub(super) fn is_push(begin: &[u8], _: Option<Token>) -> bool {
     begin.starts_with(b">")
 }
 
 /// The same while MONITOR is on: its lines begin with a time. Nothing else is said on such a pin
 /// that is answered so.
-fn is_push_or_line(begin: &[u8]) -> bool {
-    is_push(begin) || begin.starts_with(b"+") && begin.get(1).is_some_and(u8::is_ascii_digit)
+fn is_push_or_line(begin: &[u8], _: Option<Token>) -> bool {
+    is_push(begin, None) || begin.starts_with(b"+") && begin.get(1).is_some_and(u8::is_ascii_digit)
 }
 
 /// What the endpoint answers itself, so that only Weir asks shards for it; and Weir's own words.

@@ -502,6 +502,6 @@ impl Engine {
 }
 
 /// Whether a frame is what a Sentinel publishes: a push that is no confirmation.
-fn is_tidings(begin: &[u8]) -> bool {
+fn is_tidings(begin: &[u8], _: Option<Token>) -> bool {
     begin.starts_with(b">4\r\n")
 }

@@ -78,8 +78,8 @@ struct Owed<T> {
 /// Frames that answer nothing.
 #[derive(Debug, Clone, Copy)]
 struct Unasked<T> {
-    /// Whether a frame that begins so is one.
-    is_one: fn(&[u8]) -> bool,
+    /// Whether a frame that begins so is one, when the reply of this token would be next.
+    is_one: fn(&[u8], Option<T>) -> bool,
     /// Who gets it.
     token: T,
 }
@@ -141,7 +141,7 @@ impl<T: Copy> Pipeline<T> {
     /// A pipeline on which some frames answer nothing: those whose first bytes `is_one` knows.
     /// `token` gets them. It is shown a whole frame, or at least the first
     /// [`limits::REPLY_STREAM_BYTES`] of it.
-    pub fn with_unasked(is_one: fn(&[u8]) -> bool, token: T) -> Self {
+    pub fn with_unasked(is_one: fn(&[u8], Option<T>) -> bool, token: T) -> Self {
         let mut pipeline = Self::default();
         pipeline.expect_unasked(is_one, token);
         pipeline
@@ -155,7 +155,7 @@ impl<T: Copy> Pipeline<T> {
     }
 
     /// From the next frame on, those whose first bytes `is_one` knows answer nothing.
-    pub fn expect_unasked(&mut self, is_one: fn(&[u8]) -> bool, token: T) {
+    pub fn expect_unasked(&mut self, is_one: fn(&[u8], Option<T>) -> bool, token: T) {
         self.unasked = Some(Unasked { is_one, token });
     }
 
@@ -359,7 +359,8 @@ impl<T: Copy> Pipeline<T> {
         };
         let begin = &self.intake.bytes()[..end];
         if !self.streaming {
-            self.is_unasked = self.unasked.is_some_and(|unasked| (unasked.is_one)(begin));
+            let next = self.owed.front().map(|owed| owed.token);
+            self.is_unasked = self.unasked.is_some_and(|unasked| (unasked.is_one)(begin, next));
         }
         let unasked = self.unasked.filter(|_| self.is_unasked).map(|unasked| unasked.token);
         let Some(token) = unasked.or_else(|| self.owed.front().map(|owed| owed.token)) else {
@@ -375,8 +376,9 @@ impl<T: Copy> Pipeline<T> {
     /// that answers nothing may quote any command: MONITOR's do.
     fn line_bytes_max(&self) -> usize {
         let begin = self.intake.bytes();
+        let next = self.owed.front().map(|owed| owed.token);
         match self.unasked {
-            Some(unasked) if !self.streaming && (unasked.is_one)(begin) => {
+            Some(unasked) if !self.streaming && (unasked.is_one)(begin, next) => {
                 limits::MONITOR_LINE_BYTES_MAX
             }
             _ => limits::LINK_READ_BYTES,
@@ -608,7 +610,7 @@ mod tests {
 
     #[test]
     fn frames_that_answer_nothing_come_between_replies() {
-        let mut pipeline = Pipeline::with_unasked(|begin| begin.starts_with(b"*2"), 9);
+        let mut pipeline = Pipeline::with_unasked(|begin, _| begin.starts_with(b"*2"), 9);
         pipeline.opened(0, |_| []);
         pipeline.greeted();
         let got = feed(&mut pipeline, b"*2\r\n:1\r\n:2\r\n");
@@ -628,12 +630,12 @@ mod tests {
     #[test]
     fn only_what_answers_nothing_may_be_a_long_line() {
         let line = format!("+1{}\r\n", "x".repeat(3 * limits::LINK_READ_BYTES));
-        let mut pipeline = Pipeline::with_unasked(|begin| begin.starts_with(b"+1"), 9);
+        let mut pipeline = Pipeline::with_unasked(|begin, _| begin.starts_with(b"+1"), 9);
         pipeline.opened(0, |_| []);
         pipeline.greeted();
         let got = feed(&mut pipeline, line.as_bytes());
         assert_eq!(got, [(9, line.clone(), true)]);
-        pipeline.expect_unasked(|_| false, 9);
+        pipeline.expect_unasked(|_, _| false, 9);
         pipeline.send(1, |out| out.push(b'x'));
         let reply = &line.as_bytes()[..2 * limits::LINK_READ_BYTES];
         for chunk in reply.chunks(1024) {

@@ -1,5 +1,7 @@
 //! Who listens to what, and what the shards are still to be told of it.
 
+mod remap; // what follows when slots move
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -113,18 +115,21 @@ pub struct Receivers {
     pub listeners: u64,
     /// How many ask to be. If the shard has counted somebody and nobody listens yet, it is they.
     pub joining: u64,
+    /// How many listen by another shard, to which the nodes of a cluster pass it on.
+    pub elsewhere: u64,
 }
 
 impl Receivers {
     /// How many got a message of which the shard says that `counted` did.
     pub fn of(self, counted: u64) -> u64 {
         // What the shard has counted and isn't ours came to it by another way.
-        match (counted, counted.saturating_sub(self.wires) + self.listeners) {
+        let here = match (counted, counted.saturating_sub(self.wires) + self.listeners) {
             // Whoever listens by now didn't when it was published.
             (0, _) => 0,
             (_, 0) => self.joining,
             (_, all) => all,
-        }
+        };
+        here + self.elsewhere
     }
 }
 
@@ -192,7 +197,8 @@ impl Listener {
 /// See the room's text. `L` names a listener.
 #[derive(Debug)]
 pub struct Book<L> {
-    shards: usize,
+    /// All shards that there are, in ascending order.
+    shards: Vec<ShardId>,
     feeds: Slab<FeedId, Feed>,
     topics: Slab<TopicId, Topic<L>>,
     listeners: BTreeMap<L, Listener>,
@@ -208,7 +214,8 @@ impl<L: Copy + Ord> Book<L> {
     /// An empty book for a database of `shards` shards.
     pub fn new(shards: usize) -> Self {
         Self {
-            shards,
+            // There are at most `limits::SHARDS_MAX` shards.
+            shards: (0..shards).map(|index| ShardId(index as u16)).collect(),
             feeds: Slab::default(),
             topics: Slab::default(),
             listeners: BTreeMap::new(),
@@ -217,14 +224,6 @@ impl<L: Copy + Ord> Book<L> {
             sends: VecDeque::new(),
             idle: VecDeque::new(),
             topic_count: 0,
-        }
-    }
-
-    /// There are so many shards from now on; never fewer than before.
-    pub fn grow(&mut self, shards: usize) {
-        self.shards = shards.max(self.shards);
-        for (_, feed) in self.feeds.iter_mut() {
-            feed.wires.resize_with(self.shards, Wire::default);
         }
     }
 
@@ -290,13 +289,14 @@ impl<L: Copy + Ord> Book<L> {
     /// Who gets what is published to a channel (or, of that kind, a shard channel) on `shard`.
     pub fn receivers(&self, shard: ShardId, kind: Kind, name: &[u8]) -> Receivers {
         let mut receivers = Receivers::default();
-        let mut count = |id: &TopicId| {
-            let topic = self.topics.get(*id).filter(|topic| topic.reach.has(shard));
-            if let Some(topic) = topic {
+        let mut count = |id: &TopicId| match self.topics.get(*id) {
+            Some(topic) if topic.reach.has(shard) => {
                 receivers.wires += 1;
                 receivers.listeners += topic.listeners.len() as u64;
                 receivers.joining += topic.asks as u64;
             }
+            Some(topic) => receivers.elsewhere += topic.listeners.len() as u64,
+            None => {}
         };
         for (_, feed) in self.feeds.iter() {
             if let Some(topic) = feed.by_name[kind.index()].get(name) {
@@ -320,7 +320,8 @@ impl<L: Copy + Ord> Book<L> {
 
     /// Makes a feed, without topics and wires.
     pub fn open_feed(&mut self, now: Time) -> FeedId {
-        let wires = (0..self.shards).map(|_| Wire::default()).collect();
+        let count = self.shards.last().map_or(0, |last| last.index() + 1);
+        let wires = (0..count).map(|_| Wire::default()).collect();
         self.feeds.insert(Feed { by_name: Default::default(), wires, idle_since: Some(now) })
     }
 
@@ -418,17 +419,21 @@ impl<L: Copy + Ord> Book<L> {
         reach: impl Fn(&[u8]) -> Reach,
         now: Time,
     ) {
+        let topics = names.map(|name| self.want(feed, kind, name, &reach)).collect();
+        debug_assert!(self.asking(listener).is_none(), "it asks already");
+        self.begin_ask(listener, feed, topics, now);
+        self.invariants();
+    }
+
+    fn begin_ask(&mut self, listener: L, feed: FeedId, topics: Vec<TopicId>, since: Time) {
         let id = AskId(self.next_ask);
         self.next_ask += 1;
-        let mut topics = Vec::new();
         let mut missing = BTreeMap::new();
-        for name in names {
-            let topic_id = self.want(feed, kind, name, &reach);
-            topics.push(topic_id);
+        for &topic_id in &topics {
             let Some(topic) = self.topics.get(topic_id) else {
                 continue;
             };
-            for shard in topic.reach.shards(self.shards) {
+            for shard in topic.reach.shards(&self.shards) {
                 *missing.entry(shard).or_insert(0) += 1;
                 let wires = self.feeds.get(feed).map(|feed| &feed.wires);
                 if wires.and_then(|wires| wires.get(shard.index())).is_some_and(|wire| wire.up) {
@@ -437,11 +442,8 @@ impl<L: Copy + Ord> Book<L> {
                 }
             }
         }
-        let entry = self.listeners.entry(listener).or_default();
-        debug_assert!(entry.ask.is_none(), "it asks already");
-        entry.ask = Some(id);
-        self.asks.insert(id, Ask { listener, feed, topics, missing, since: now });
-        self.invariants();
+        self.listeners.entry(listener).or_default().ask = Some(id);
+        self.asks.insert(id, Ask { listener, feed, topics, missing, since });
     }
 
     /// Finds or makes a topic that is asked for.
@@ -474,7 +476,7 @@ impl<L: Copy + Ord> Book<L> {
         if let Some(feed) = self.feeds.get_mut(feed_id) {
             feed.by_name[kind.index()].insert(name, id);
             feed.idle_since = None;
-            for shard in reach.shards(self.shards) {
+            for shard in reach.shards(&self.shards) {
                 feed.wires[shard.index()].topics += 1;
             }
         }
@@ -728,7 +730,7 @@ impl<L: Copy + Ord> Book<L> {
         let Some(feed) = self.feeds.get(topic.feed) else {
             return;
         };
-        let shards = topic.reach.shards(self.shards);
+        let shards = topic.reach.shards(&self.shards);
         for shard in shards.filter(|shard| feed.wires[shard.index()].up) {
             self.sends.push_back(topic.send(shard, Word::Unsubscribe));
         }
@@ -757,7 +759,7 @@ impl<L: Copy + Ord> Book<L> {
             return;
         };
         feed.by_name[topic.kind.index()].remove(&topic.name);
-        for shard in topic.reach.shards(self.shards) {
+        for shard in topic.reach.shards(&self.shards) {
             feed.wires[shard.index()].topics -= 1;
         }
         if feed.by_name.iter().all(HashMap::is_empty) {
@@ -773,7 +775,10 @@ impl<L: Copy + Ord> Book<L> {
         for (id, topic) in self.topics.iter() {
             let wanted = topic.asks > 0 || !topic.listeners.is_empty();
             debug_assert_eq!(wanted, topic.idle_since.is_none(), "idle is who is not wanted");
-            debug_assert!(topic.early.len() <= topic.asks * self.shards, "only who asks is early");
+            debug_assert!(
+                topic.early.len() <= topic.asks * self.shards.len(),
+                "only who asks is early"
+            );
             debug_assert!(self.topic(topic.feed, topic.kind, &topic.name) == Some(id));
             let known =
                 |l: &L| self.listeners[l].topics[topic.kind.index()].get(&topic.name) == Some(&id);

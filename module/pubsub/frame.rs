@@ -21,6 +21,13 @@ pub fn is_message(begin: &[u8]) -> bool {
     kind_of(begin).is_some()
 }
 
+/// Whether a frame that begins with these bytes says that a shard channel is subscribed no more: in
+/// reply to SUNSUBSCRIBE, or because its slot is another shard's now. Source: redis `pubsub.c`,
+/// `removeChannelsInSlot`.
+pub fn is_farewell(begin: &[u8]) -> bool {
+    begin.starts_with(b"*3\r\n$12\r\nsunsubscribe\r\n")
+}
+
 /// What a message is for: a topic's kind and name. None if it is no message, or its name has not
 /// come whole.
 pub fn topic_of(frame: &[u8]) -> Option<(Kind, &[u8])> {
@@ -72,6 +79,8 @@ mod tests {
         assert_eq!(topic_of(message), Some((Kind::Pattern, b"a*".as_slice())));
         let message = b"*3\r\n$8\r\nsmessage\r\n$0\r\n\r\n$1\r\nx\r\n";
         assert_eq!(topic_of(message), Some((Kind::ShardChannel, b"".as_slice())));
+        assert!(is_farewell(b"*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n"));
+        assert!(!is_farewell(message));
     }
 
     #[test]

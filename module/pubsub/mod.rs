@@ -55,7 +55,7 @@ mod glob;
 pub use book::{
     AskId, Asking, Book, Confirmed, FeedId, Receivers, Refused, Restored, Send, TopicId, Word,
 };
-pub use frame::{confirm, deliver, is_message, topic_of};
+pub use frame::{confirm, deliver, is_farewell, is_message, topic_of};
 pub use glob::glob_matches;
 
 use crate::ids::ShardId;
@@ -128,14 +128,13 @@ impl Reach {
         }
     }
 
-    /// These shards, of `count` in all.
-    fn shards(self, count: usize) -> impl Iterator<Item = ShardId> {
-        let range = match self {
-            Self::One(one) => one.index()..one.index() + 1,
-            Self::All => 0..count,
+    /// These shards, of all that there are.
+    fn shards(self, all: &[ShardId]) -> impl Iterator<Item = ShardId> + use<'_> {
+        let (one, all) = match self {
+            Self::One(one) => (Some(one), &[][..]),
+            Self::All => (None, all),
         };
-        // There are at most `limits::SHARDS_MAX` shards.
-        range.map(|index| ShardId(index as u16))
+        one.into_iter().chain(all.iter().copied())
     }
 }
 
@@ -149,8 +148,9 @@ mod tests {
         assert_eq!(Reach::of(Kind::Channel, b"news", owner), Reach::All);
         assert_eq!(Reach::of(Kind::Pattern, b"news", owner), Reach::All);
         assert_eq!(Reach::of(Kind::ShardChannel, b"news", owner), Reach::One(ShardId(1)));
-        let all: Vec<_> = Reach::All.shards(3).map(|shard| shard.0).collect();
+        let three = [ShardId(0), ShardId(1), ShardId(2)];
+        let all: Vec<_> = Reach::All.shards(&three).map(|shard| shard.0).collect();
         assert_eq!(all, [0, 1, 2]);
-        assert_eq!(Reach::One(ShardId(2)).shards(3).collect::<Vec<_>>(), [ShardId(2)]);
+        assert_eq!(Reach::One(ShardId(2)).shards(&three).collect::<Vec<_>>(), [ShardId(2)]);
     }
 }

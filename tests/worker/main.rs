@@ -102,7 +102,7 @@ fn mail_reaches_other_workers_the_host_and_back() {
     let mut caller = hall.connect();
     let from = |mail: Mail| match mail {
         Mail::Answer { worker, .. } => worker.0,
-        Mail::Ask { .. } => panic!("a question for the host"),
+        other => panic!("the host is told {other:?}"),
     };
     for worker in [2, 1, 0, 2] {
         caller.send(&format!("!mail {worker}\n"));
