@@ -231,6 +231,17 @@ pub const UPLOAD_BACKLOG_HIGH: usize = 1024 * 1024;
 /// 300 KB, more with many modules. Beyond it the link is closed, and opened again.
 pub const OWN_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+// ------------------------------------------------------------------------------------ readers
+
+/// Replicas of one shard that are read from. More are not watched.
+pub const READERS_MAX: usize = 32;
+
+/// Looks at a primary that are remembered, to tell by them how old what a replica has is.
+pub const READER_LOOKS_MAX: usize = 64;
+
+/// The least time between two looks for the sake of readers.
+pub const READER_PACE_MIN: Duration = Duration::from_millis(5);
+
 // ------------------------------------------------------------------------------------ redirects
 
 /// How often a command follows MOVED and ASK at once, before it rests between two tries: nodes that

@@ -186,6 +186,14 @@ options! {
     /// How often each primary is asked who its replicas are and how far they have come.
     poll_interval: Duration, "poll-interval",
         number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
+    /// Who answers commands that only read keys of one shard: its primary, one of its replicas, or
+    /// any of them. Where no replica is fresh enough (`replica-max-lag`), and for what the client
+    /// itself has just written, it is the primary. A client may choose for itself: READONLY, READWRITE.
+    read_from: ReadFrom, "read-from",
+        Kind::Choice { default: "primary", words: ReadFrom::WORDS }, Live, Open;
+    /// How far a replica may be behind its primary for clients to read from it.
+    replica_max_lag: Duration, "replica-max-lag",
+        number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
     /// Connections to one shard that clients may have to themselves at a time: in transactions, in
     /// commands that wait, and for large values. One more client gets an error. It must leave room
     /// below the shard's own `maxclients`.
@@ -244,6 +252,34 @@ options! {
     /// calls it. `no`: any certificate of the authority will do, as between stock servers; so the
     /// authority should sign nobody else's.
     shard_tls_verify_name: bool, "shard-tls-verify-name", yes_or_no("no"), Live, Open;
+}
+
+/// Who answers reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The primary.
+    Primary,
+    /// A replica.
+    Replica,
+    /// The primary or a replica.
+    Any,
+}
+
+impl ReadFrom {
+    const WORDS: &'static [&'static str] = &["primary", "replica", "any"];
+}
+
+impl Field for ReadFrom {
+    fn of(value: &Value, _: Kind) -> Self {
+        match value {
+            Value::Text(word) if word == "replica" => Self::Replica,
+            Value::Text(word) if word == "any" => Self::Any,
+            _ => Self::Primary,
+        }
+    }
+    fn value(&self, _: Kind) -> Value {
+        Value::Text(Self::WORDS[*self as usize].to_owned())
+    }
 }
 
 /// What is asked of a client that speaks TLS.

@@ -190,6 +190,8 @@ stats! {
 
     /// Turns of the event loop.
     turns: Counter;
+    /// Reads that went to a replica.
+    commands_to_replicas: Counter;
     /// Commands that were sent on or sent again because a shard said so: MOVED, ASK, TRYAGAIN,
     /// CLUSTERDOWN, READONLY.
     commands_redirected: Counter;

@@ -81,6 +81,13 @@ impl SessionMarks {
         self.first.is_none()
     }
 
+    /// The last write on a shard, if there was any: its mark, or none if nobody knows what became of
+    /// it.
+    pub fn of(&self, shard: ShardId) -> Option<Option<Mark>> {
+        let (_, trace) = self.traces().find(|&(marked, _)| marked == shard)?;
+        Some(trace.mark.filter(|_| !trace.lost))
+    }
+
     /// The shards written to, each with its mark, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, Mark)> {
         self.traces().filter_map(|(shard, trace)| Some((shard, trace.mark?)))

@@ -65,6 +65,18 @@ impl Spec {
         self.flags.any(Flags::WRITE | Flags::MAY_REPLICATE)
     }
 
+    /// Whether a replica may answer it as well: it reads keys, and what it says means the same from
+    /// any server that has them. A cursor doesn't, nor what a server knows of its own keys; and
+    /// scripts are known where they were said.
+    pub fn may_be_stale(&self) -> bool {
+        const OWN: &[&str] = &["object", "memory", "touch", "eval", "debug"];
+        self.flags.any(Flags::READONLY)
+            && !self.flags.any(Flags::WRITE | Flags::MAY_REPLICATE | Flags::BLOCKING)
+            && self.key_rule != KeyRule::None
+            && !self.name.ends_with("scan")
+            && !OWN.iter().any(|own| self.name.starts_with(own))
+    }
+
     /// Whether a request of `count` arguments, the name included, has the right number of them.
     /// Source: redis `server.c`, `commandCheckArity`.
     pub fn takes(&self, count: usize) -> bool {

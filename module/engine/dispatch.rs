@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::command::Merge;
-use crate::ids::{LaneId, SessionId, ShardId};
+use crate::ids::{LaneId, LinkId, SessionId, ShardId};
 use crate::limits;
 use crate::pubsub::Kind;
 use crate::resp::{Intake, Parser, Request, write};
@@ -96,6 +96,9 @@ impl Engine {
         request: &Request<'_>,
         len: usize,
     ) -> Served {
+        if self.must_leave_replicas(id, request) {
+            return Served::Later;
+        }
         if let Some(what) = self.plan_in_multi(id, request) {
             return self.in_multi(id, what, request, len);
         }
@@ -106,8 +109,11 @@ impl Engine {
         // A plan borrows from the engine, which acts on what it has copied of it.
         match plan {
             Plan::One { shard, spec } => {
-                let writes = spec.may_write();
-                self.forward(id, &request.bytes[..len], shard, writes);
+                let (writes, spec) = (spec.may_write(), spec.id);
+                match self.reader_of(id, shard, spec) {
+                    Some(reader) => self.forward_to(id, &request.bytes[..len], reader),
+                    None => self.forward(id, &request.bytes[..len], shard, writes),
+                }
             }
             Plan::Split { spec, order, merge, .. } => {
                 let (writes, finish) = (spec.may_write(), Finish::Merge(merge, order.to_vec()));
@@ -163,6 +169,17 @@ impl Engine {
         let seat = session.seats.reserve(mute);
         let token = Token::Reply { session: id, seat, writes };
         self.send(shard, token, |out| out.extend_from_slice(request));
+    }
+
+    /// Sends a read to a replica as it is.
+    fn forward_to(&mut self, id: SessionId, request: &[u8], reader: LinkId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let mute = session.reply.next_is_mute();
+        let seat = session.seats.reserve(mute);
+        let token = Token::Reply { session: id, seat, writes: false };
+        self.send_by(reader, token, |out| out.extend_from_slice(request));
     }
 
     /// Sends each shard its part of the request that was planned last.

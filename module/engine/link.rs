@@ -6,6 +6,7 @@ use crate::pubsub::{FeedId, Word};
 use crate::route::Local;
 use crate::session::SeatNumber;
 
+use super::readers::ReaderId;
 use super::scouts::Question;
 
 /// What a link is for.
@@ -25,17 +26,45 @@ pub(super) enum Role {
     Tracker(crate::acks::TrackerId),
     /// The messages for all listeners of a feed.
     Wire(FeedId),
+    /// How far a replica is.
+    Watch(ReaderId),
+    /// Reads of all clients of a lane, by a replica.
+    Reader(LaneId, ReaderId),
     /// Where the primaries are: asked of a Sentinel, or of a node of the cluster. It goes to no
     /// shard.
     Scout,
 }
 
 impl Role {
+    /// As the server's CLIENT LIST shows it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Shared(_) => "weir",
+            Self::Pinned(_) => "weir-pinned",
+            Self::Beside(_) => "weir-beside",
+            Self::Door => "weir-door",
+            Self::Control => "weir-control",
+            Self::Tracker(_) => "weir-tracker",
+            Self::Wire(_) => "weir-messages",
+            Self::Watch(_) => "weir-watch",
+            Self::Reader(..) => "weir-reader",
+            Self::Scout => "weir-scout",
+        }
+    }
+
     /// The lane that it belongs to, if it is for clients.
     pub(super) fn lane(self) -> Option<LaneId> {
         match self {
-            Self::Shared(lane) | Self::Pinned(lane) | Self::Beside(lane) => Some(lane),
-            Self::Door | Self::Control | Self::Tracker(_) | Self::Wire(_) | Self::Scout => None,
+            Self::Shared(lane)
+            | Self::Pinned(lane)
+            | Self::Beside(lane)
+            | Self::Reader(lane, _) => Some(lane),
+            Self::Door
+            | Self::Control
+            | Self::Tracker(_)
+            | Self::Wire(_)
+            | Self::Watch(_)
+            | Self::Scout => None,
         }
     }
 }
@@ -132,6 +161,8 @@ pub(super) enum Own {
     Tracked,
     /// Nothing: the shard tells it without having been asked.
     Push,
+    /// INFO on a watch.
+    Watched,
     /// What a scout has asked.
     Told(Question),
     /// Nothing: a Sentinel tells that something has happened.

@@ -118,25 +118,23 @@ impl Engine {
             .add(1);
         link.silent_since = now;
         let mut lane = match link.role {
-            Role::Shared(lane) | Role::Pinned(lane) | Role::Beside(lane) => self.lanes.key(lane),
+            Role::Shared(lane)
+            | Role::Pinned(lane)
+            | Role::Beside(lane)
+            | Role::Reader(lane, _) => self.lanes.key(lane),
             Role::Wire(feed) => LaneKey { login: self.feeds.login(feed), ..LaneKey::default() },
-            Role::Door | Role::Control | Role::Tracker(_) | Role::Scout => LaneKey::default(),
+            Role::Door | Role::Control | Role::Tracker(_) | Role::Watch(_) | Role::Scout => {
+                LaneKey::default()
+            }
         };
         // A busy shard answers neither INFO nor SELECT, and what is asked of it is about no data.
         let beside = matches!(link.role, Role::Beside(_));
         if beside {
             lane.db = 0;
         }
-        let name = match link.role {
-            Role::Shared(_) => "weir",
-            Role::Pinned(_) => "weir-pinned",
-            Role::Beside(_) => "weir-beside",
-            Role::Door => "weir-door",
-            Role::Control => "weir-control",
-            Role::Tracker(_) => "weir-tracker",
-            Role::Wire(_) => "weir-messages",
-            Role::Scout => "weir-scout",
-        };
+        let name = link.role.name();
+        let cluster = self.map.kind() == crate::shards::Kind::Cluster;
+        let reads = cluster && matches!(link.role, Role::Reader(..));
         let is_clients = link.role.lane().is_some() || matches!(link.role, Role::Wire(_));
         let (user, password) = (&settings.shard_user, &settings.shard_password);
         let login_bytes = lane.login.as_ref().map_or(0, |login| login.request_bytes());
@@ -166,6 +164,11 @@ impl Engine {
                 let owed = write_lane(out, &lane, back_to_default);
                 tokens.extend(owed.into_iter().map(Token::Own));
             }
+            if reads {
+                // Or a replica sends its clients to the primary.
+                write::request(out, &["READONLY"]);
+                tokens.push(Token::Own(Own::Lane));
+            }
             tokens
         });
         self.flush_link(id);
@@ -192,6 +195,12 @@ impl Engine {
             }
             (Own::Greeting, Some((Value::Bulk(info), _))) => match Report::parse(&info) {
                 Ok(report) if report.loading => self.reject_link(id, "it is loading its data"),
+                Ok(report) if let Role::Watch(reader) | Role::Reader(_, reader) = link.role => {
+                    match self.reader_report(shard, reader, &report) {
+                        true => self.if_greeted(id),
+                        false => self.reject_link(id, "it is no replica of this primary"),
+                    }
+                }
                 Ok(report) => {
                     if self.observe(shard, report, Some(id)) {
                         self.if_greeted(id);
@@ -250,13 +259,13 @@ impl Engine {
             Role::Pinned(_) => self.pin_greeted(id),
             Role::Wire(feed) => self.wire_up(feed, shard),
             Role::Scout => self.scout_greeted(id),
-            Role::Door | Role::Beside(_) => {}
+            Role::Door | Role::Beside(_) | Role::Watch(_) | Role::Reader(..) => {}
         }
         self.flush_link(id);
     }
 
     fn shard_up(&mut self, id: ShardId, control: LinkId) {
-        let interval = self.settings.poll_interval;
+        let interval = self.poll_pace();
         let now = self.now;
         let shard = &mut self.shards[id.index()];
         let was = std::mem::replace(&mut shard.state, State::Up);
@@ -334,6 +343,9 @@ impl Engine {
         let refusal = link.refusal.take().filter(|_| !greeted);
         let refusal = refusal.map(|text| format!("it refuses us: {text}"));
         let reason = refusal.as_deref().unwrap_or(reason);
+        if matches!(link.role, Role::Watch(_) | Role::Reader(..)) {
+            return self.reader_failed(id, &link);
+        }
         for (token, fate) in link.pipeline.broken() {
             self.broken_command(token, fate, shard, reason);
         }
@@ -366,7 +378,7 @@ impl Engine {
                     self.forget_pin(id, shard, owner);
                 }
             }
-            Role::Scout => {}
+            Role::Watch(_) | Role::Reader(..) | Role::Scout => {}
         }
     }
 
@@ -484,6 +496,7 @@ impl Engine {
             self.shards[id.index()].acks.new_generation(proof, &seen, now);
         }
         self.stats().shards[id.index()].generation.set(generation);
+        self.shards[id.index()].readers.forget();
         if generation > 1 {
             self.close_links(id, via, "the primary's history has changed");
         }
@@ -516,12 +529,13 @@ impl Engine {
                 self.reject_link(control, &self.silent());
             }
             Some(control) if shard.is_up() && now >= shard.poll_at => {
-                shard.poll_at = now + self.settings.poll_interval;
+                self.shards[index].poll_at = now + self.poll_pace();
                 self.poll(id, control);
             }
             _ => {}
         }
         self.parking_timer(id);
+        self.readers_timer(id);
         let shard = &mut self.shards[index];
         shard.acks.handle_timeout(now);
         if now >= shard.patience(&self.settings) {
@@ -545,7 +559,10 @@ impl Engine {
     }
 
     fn ask_report(&mut self, id: ShardId, control: LinkId) {
-        let number = self.shards[id.index()].acks.begin_report();
+        let now = self.now;
+        let shard = &mut self.shards[id.index()];
+        let number = shard.acks.begin_report();
+        shard.readers.looks(number, now);
         self.send_own(control, Own::Poll { number }, |out| write::request(out, REPORT_INFO));
     }
 
@@ -565,6 +582,7 @@ impl Engine {
         };
         if self.observe(shard, report, Some(id)) {
             self.tell_acks(shard, number);
+            self.primary_looked(shard, number);
         }
     }
 }

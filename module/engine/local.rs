@@ -6,6 +6,7 @@
 use crate::ids::SessionId;
 use crate::resp::{Request, Version, write};
 use crate::route::{ClientSub, Local};
+use crate::session::Reads;
 use crate::text;
 
 use super::dispatch::Served;
@@ -44,6 +45,14 @@ impl Engine {
             Local::Select => return self.select(id, request),
             Local::Info => self.info(id, request),
             Local::Wait | Local::WaitAof => self.wait(id, local == Local::WaitAof, request),
+            Local::ReadOnly | Local::ReadWrite => {
+                let reads = match local {
+                    Local::ReadOnly => Reads::ByReplicas,
+                    _ => Reads::ByPrimaries,
+                };
+                self.read_by(id, reads);
+                self.answer(id, |out| write::simple(out, "OK"));
+            }
             Local::Monitor => return self.monitor(id, request),
             Local::Client(ClientSub::Tracking) => return self.client_tracking(id, request),
             Local::Client(sub) => self.client_command(id, sub, request),

@@ -16,7 +16,7 @@
 //!   info.rs     INFO over all shards                     shard.rs    one shard's links and acks
 //!   channels.rs SUBSCRIBE, PUBLISH, PUBSUB               feeds.rs    wires: messages -> listeners
 //!   scouts.rs   asks where the primaries are             maps.rs     what follows from the answer
-//!   redirects.rs  a shard says that a command is another's
+//!   redirects.rs  a command is another shard's           readers.rs  reads from replicas
 //! ```
 //!
 //! One engine is one worker thread's whole world: sessions, links, marks. It shares nothing, reads
@@ -39,6 +39,7 @@ mod monitor;
 mod moves;
 mod pauses;
 mod pins;
+mod readers;
 mod redirects;
 mod replies;
 mod rights;
@@ -149,6 +150,8 @@ pub struct Engine {
     /// The first worker's, where the primaries have to be asked for.
     scouts: Option<Scouts>,
     detours: redirects::Detours,
+    /// Sessions that have said READONLY.
+    readonly_sessions: usize,
     /// When the first worker was told last that the map may not be true.
     doubted: Time,
     book: waits::Book,
@@ -194,6 +197,7 @@ impl Engine {
             book: waits::Book::default(),
             scouts: scouts.and_then(|upstream| Scouts::of(upstream, now)),
             detours: redirects::Detours::default(),
+            readonly_sessions: 0,
             doubted: Time::ZERO,
             feeds: Feeds::new(setup.map.len()),
             asked: HashMap::new(),

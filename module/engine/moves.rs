@@ -10,7 +10,7 @@
 use crate::ids::{LaneId, SessionId, ShardId};
 use crate::resp::{Request, Version, parse_int, write};
 use crate::route::Local;
-use crate::session::{Profile, ReplyMode};
+use crate::session::{Profile, Reads, ReplyMode};
 use crate::text;
 
 use super::dispatch::{Finish, Served};
@@ -113,6 +113,7 @@ impl Engine {
         }
         self.change_lane(id, first);
         self.stop_listening(id);
+        self.read_by(id, Reads::default());
         if let Some(session) = self.sessions.get_mut(id) {
             // Who the library is doesn't change with what the session is reset to.
             let was = std::mem::take(&mut session.profile);

@@ -429,8 +429,12 @@ impl Engine {
     pub(super) fn drop_link(&mut self, id: LinkId) {
         if let Some(link) = self.links.remove(id) {
             debug_assert!(link.role != Role::Control);
-            if matches!(link.role, Role::Pinned(_) | Role::Beside(_)) {
-                self.shards[link.shard.index()].pinned -= 1;
+            match link.role {
+                Role::Pinned(_) | Role::Beside(_) => self.shards[link.shard.index()].pinned -= 1,
+                Role::Watch(_) | Role::Reader(..) => {
+                    self.shards[link.shard.index()].readers.forget_link(id, self.now);
+                }
+                _ => {}
             }
             self.outputs.push_back(Output::CloseLink { link: id });
         }

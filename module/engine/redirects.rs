@@ -25,6 +25,7 @@ use crate::shards::{Address, HashSlot, Kind};
 use crate::text;
 
 use super::link::{Own, Role, Token};
+use super::readers::cannot_answer;
 use super::{Engine, Mode, Then};
 
 /// What a shard's error asks for.
@@ -145,6 +146,9 @@ impl Engine {
         if piece.token.session().is_none() || !(piece.first && piece.last) {
             return false;
         }
+        if matches!(role, Role::Reader(..)) {
+            return self.asks_primary(id, piece);
+        }
         if self.takes_detour(id, role, piece) {
             return true;
         }
@@ -158,6 +162,25 @@ impl Engine {
         link.pipeline.done(piece);
         self.fail_command(piece.token, text::slot_moves(slot.number()).as_bytes());
         self.link_replied(id, role, piece.token);
+        true
+    }
+
+    /// A replica that can't answer a read: the primary is asked.
+    fn asks_primary(&mut self, id: LinkId, piece: &Piece<Token>) -> bool {
+        let Some(link) = self.links.get_mut(id) else {
+            return false;
+        };
+        let (shard, token) = (link.shard, piece.token);
+        if !cannot_answer(link.pipeline.bytes(piece)) {
+            return false;
+        }
+        let lane = token.session().and_then(|session| self.sessions.get(session)).map(|s| s.lane);
+        let (Some(lane), Some(request)) = (lane, link.pipeline.front_request()) else {
+            return false;
+        };
+        let request = request.to_vec();
+        link.pipeline.done(piece);
+        self.send_on(shard, lane, token, |out| out.extend_from_slice(&request));
         true
     }
 

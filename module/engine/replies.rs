@@ -301,6 +301,7 @@ impl Engine {
             Own::PinUnblocked(pin) => self.pin_unblocked(pin, reply),
             Own::Right { lane, local } => self.right_reply(lane, local, reply),
             Own::Left => self.left_door(id),
+            Own::Watched => self.watched(id, reply),
             Own::Told(question) => self.told(id, question, reply),
             Own::Tidings => self.tidings(),
             Own::Tracked if reply.starts_with(b"-") => {

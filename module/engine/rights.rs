@@ -93,6 +93,7 @@ fn probe(local: Local) -> Option<Probe> {
         Local::Hello => own(&["HELLO"]),
         // The lane's own database follows.
         Local::Select => own(&["SELECT"]),
+        Local::ReadOnly | Local::ReadWrite => own(&["READWRITE"]),
         Local::Ok => own(&["CLIENT", "CAPA", "weir"]),
         Local::Wait => others(&["WAIT", "0", "0"]),
         Local::WaitAof => others(&["WAITAOF", "0", "0", "0"]),

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::ids::SessionId;
 use crate::limits;
 use crate::resp::{Intake, Outbox, Parsed, Parser, ProtocolError, Request, Version, write};
-use crate::session::{Holds, Inbox, Profile, ReplyMode, Seats};
+use crate::session::{Holds, Inbox, Profile, Reads, ReplyMode, Seats};
 
 use super::dispatch::Served;
 use super::link::TooMuch;
@@ -45,6 +45,8 @@ impl Engine {
             touched: false,
             pausing: false,
             pressing: false,
+            reads: Reads::default(),
+            on_replicas: false,
             reply: ReplyMode::On,
             marks: crate::acks::SessionMarks::default(),
             moved: self.now,
@@ -103,6 +105,7 @@ impl Engine {
         self.stats().connected_clients.sub(1);
         self.cancel_wait(id);
         self.detours.forget(id);
+        self.readonly_sessions -= usize::from(session.reads == Reads::ByReplicas);
         if session.holds.pause {
             self.stats().blocked_clients.sub(1);
         }

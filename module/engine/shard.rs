@@ -7,6 +7,7 @@ use crate::shards::Address;
 use crate::topology::{History, Report};
 
 use super::lanes::LaneLinks;
+use super::readers::Readers;
 use super::users::Doors;
 
 /// How we stand with a shard.
@@ -41,6 +42,7 @@ pub(super) struct Shard {
     pub acks: ShardAcks,
     pub control: Option<LinkId>,
     pub doors: Doors,
+    pub readers: Readers,
     pub lanes: Mirror<LaneId, LaneLinks>,
     /// Lanes with commands that wait for a shared link, each once.
     pub parking: Vec<LaneId>,
@@ -72,6 +74,7 @@ impl Shard {
             acks: ShardAcks::new(),
             control: None,
             doors: Doors::default(),
+            readers: Readers::default(),
             lanes: Mirror::default(),
             parking: Vec::new(),
             trackers: Vec::new(),
@@ -147,6 +150,7 @@ impl Shard {
             })
             .min();
         let awaiting = (!self.awaiting.is_empty()).then(|| self.patience(settings));
-        [control, parked, awaiting, self.acks.next_timeout()].into_iter().flatten().min()
+        let readers = self.readers.next_timeout();
+        [control, parked, awaiting, readers, self.acks.next_timeout()].into_iter().flatten().min()
     }
 }

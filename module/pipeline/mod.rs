@@ -199,6 +199,18 @@ impl<T: Copy> Pipeline<T> {
         self.kept
     }
 
+    /// All commands of owners that are not answered, as far as the pipeline keeps them.
+    pub fn requests(&self) -> impl Iterator<Item = (T, &[u8])> {
+        let base = self.appended - self.out.len() as u64;
+        let bytes = self.out.pending();
+        let mut start = self.front;
+        self.owed.iter().skip(self.greeting_owed).filter_map(move |owed| {
+            let offset = |at: u64| usize::try_from(at.checked_sub(base)?).ok();
+            let range = offset(std::mem::replace(&mut start, owed.end?))?..offset(owed.end?)?;
+            Some((owed.token, bytes.get(range)?))
+        })
+    }
+
     /// The command whose reply is next, if the pipeline keeps it. Not one whose bytes came piece by
     /// piece: those are not kept.
     pub fn front_request(&self) -> Option<&[u8]> {
@@ -577,6 +589,8 @@ mod tests {
         pipeline.wrote(7);
         assert_eq!((pipeline.output(), pipeline.backlog()), ([b"".as_slice(), b"33"], 2));
         assert_eq!(pipeline.front_request(), Some(b"111".as_slice()));
+        let all: Vec<_> = pipeline.requests().collect();
+        assert_eq!(all, [(1, b"111".as_slice()), (2, b"222"), (3, b"333")]);
         feed(&mut pipeline, b":1\r\n");
         assert_eq!((pipeline.front_request(), pipeline.kept()), (Some(b"222".as_slice()), 4));
         assert_eq!(pipeline.broken(), [(2, Fate::Unknown), (3, Fate::Unfinished)]);

@@ -114,6 +114,10 @@ pub enum Local {
     Wait,
     /// WAITAOF
     WaitAof,
+    /// READONLY
+    ReadOnly,
+    /// READWRITE
+    ReadWrite,
     /// MONITOR
     Monitor,
     /// CLIENT and its subcommand.

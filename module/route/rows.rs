@@ -223,7 +223,17 @@ const ROWS: &[Row] = &[
         why: "takes keys away from their shard, and holds up all others for as long",
     },
     Row {
-        names: &["cluster|*", "readonly", "readwrite", "asking"],
+        names: &["readonly"],
+        what: local(Local::ReadOnly),
+        why: "where a client reads is decided for each of its commands",
+    },
+    Row {
+        names: &["readwrite"],
+        what: local(Local::ReadWrite),
+        why: "where a client reads is decided for each of its commands",
+    },
+    Row {
+        names: &["cluster|*", "asking"],
         what: Is(Action::Error(text::CLUSTER_DISABLED)),
         why: "a client must not speak to the endpoint as to a node of a cluster",
     },

@@ -81,6 +81,18 @@ impl Holds {
     }
 }
 
+/// Where a client wants its reads to be answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// It hasn't said so.
+    #[default]
+    AsSet,
+    /// READONLY: by replicas.
+    ByReplicas,
+    /// READWRITE: by primaries.
+    ByPrimaries,
+}
+
 /// CLIENT REPLY.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ReplyMode {
@@ -206,6 +218,10 @@ pub struct Session<F, U, W, M, C> {
     /// Whether its replies have stopped others for long enough: they are taken from the shards even
     /// if they don't fit, until it holds none any more.
     pub pressing: bool,
+    /// READONLY, READWRITE.
+    pub reads: Reads,
+    /// All that it is owed are reads by replicas.
+    pub on_replicas: bool,
     /// CLIENT REPLY.
     pub reply: ReplyMode,
     /// What it remembers of its writes.
