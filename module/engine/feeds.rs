@@ -112,6 +112,14 @@ impl Feeds {
         })
     }
 
+    /// Wires to a shard that were lost may be opened again at once.
+    pub(super) fn retry_now(&mut self, shard: ShardId, now: Time) {
+        let wires = self.feeds.tenants_mut().filter_map(|feed| feed.wires.get_mut(shard.index()));
+        for wire in wires {
+            wire.retry_at = wire.retry_at.min(now);
+        }
+    }
+
     /// Whom the shards take a feed's listeners for.
     pub(super) fn login(&self, feed: FeedId) -> Option<Arc<Login>> {
         self.feeds.get(feed)?.login.clone()

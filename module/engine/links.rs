@@ -439,6 +439,12 @@ impl Engine {
         for id in doomed {
             self.reject_link(id, why);
         }
+        // They failed because we wanted them to: the next are opened as soon as the shard is up.
+        let now = self.now;
+        for lane in self.shards[shard.index()].lanes.tenants_mut() {
+            lane.retry_at = lane.retry_at.min(now);
+        }
+        self.feeds.retry_now(shard, now);
     }
 
     // ---------------------------------------------------------------- history

@@ -53,6 +53,7 @@ impl Engine {
         if was_known && !moves.is_empty() {
             self.slots_moved(&moves);
         }
+        self.detours.retry_now(self.now);
         self.feeds.remap(&map, self.now);
         self.carry_words();
         self.check_asks();

@@ -325,6 +325,7 @@ impl Engine {
             self.sweep_doors();
             self.sweep_rights();
             self.sweep_pushed();
+            self.sweep_silence();
         }
     }
 

@@ -112,6 +112,13 @@ impl Detours {
         self.later.iter().map(|later| later.at).min()
     }
 
+    /// The map has changed: what waits for that need wait no longer.
+    pub(super) fn retry_now(&mut self, now: Time) {
+        for later in &mut self.later {
+            later.at = now;
+        }
+    }
+
     /// A command has been answered for good, or its session is gone.
     pub(super) fn arrived(&mut self, token: Token) {
         if !self.under_way.is_empty()

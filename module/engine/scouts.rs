@@ -84,6 +84,8 @@ pub(super) struct Scouts {
     looked: Time,
     /// Since when a shard is away.
     away_since: Option<Time>,
+    /// Until then somebody has doubts.
+    doubted_until: Time,
 }
 
 impl Scouts {
@@ -107,6 +109,7 @@ impl Scouts {
             look_at: now,
             looked: Time::ZERO,
             away_since: Some(now),
+            doubted_until: now,
         })
     }
 
@@ -144,6 +147,7 @@ impl Scouts {
     /// How soon the next look is.
     fn pace(&self, settings: &crate::settings::Settings, now: Time) -> std::time::Duration {
         let hurry = match self.away_since {
+            None if now < self.doubted_until => limits::SCOUT_HURRY,
             None => return settings.poll_interval,
             Some(since) if now.since(since) < limits::SCOUT_HURRY_MAX => limits::SCOUT_HURRY,
             Some(_) => limits::LINK_RETRY,
@@ -210,7 +214,10 @@ impl Engine {
     pub(super) fn look_again(&mut self) {
         let now = self.now;
         match &mut self.scouts {
-            Some(scouts) => scouts.look_at = scouts.look_at.min(scouts.looked + limits::SCOUT_REST),
+            Some(scouts) => {
+                scouts.doubted_until = now + limits::SCOUT_DOUBT;
+                scouts.look_at = scouts.look_at.min(scouts.looked + limits::SCOUT_REST);
+            }
             None if self.setup.worker != WorkerId(0)
                 && self.map.may_change()
                 && now.since(self.doubted) >= limits::SCOUT_REST =>
@@ -220,6 +227,24 @@ impl Engine {
                 self.outputs.push_back(Output::Mail { to, mail: Mail::Doubt });
             }
             None => {}
+        }
+    }
+
+    /// Now and then: a primary that owes an answer for a while may be on its way to be replaced, long
+    /// before we would give it up.
+    pub(super) fn sweep_silence(&mut self) {
+        if !self.map.may_change() {
+            return;
+        }
+        let now = self.now;
+        let waits = |link: &Link| {
+            let since = now.since(link.silent_since);
+            matches!(link.role, Role::Control | Role::Shared(_))
+                && link.pipeline.owed() > 0
+                && (limits::SCOUT_DOUBT..limits::SCOUT_HURRY_MAX).contains(&since)
+        };
+        if self.links.iter().any(|(_, link)| waits(link)) {
+            self.look_again();
         }
     }
 
