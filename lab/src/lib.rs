@@ -41,6 +41,7 @@ pub mod client; //  RESP as bytes say it, over TCP or a unix socket
 pub mod cluster; // shards: primaries with their replicas
 pub mod folder; //  a temporary folder that goes with its owner
 pub mod host; //    a server with the module in it
+pub mod network; // servers that can be cut off: network namespaces on a bridge
 pub mod nutcracker; // twemproxy, which the benchmark compares with
 pub mod process; // one server: its folder, port, log, life and death
 pub mod procfs; //  what the kernel says about a process: memory, threads, descriptors, time
