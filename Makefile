@@ -7,7 +7,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 module := $(abspath $(target)/weir.so)
 export SEED SEEDS ROUNDS
 
-.PHONY: help build run test clients conformance sim bench spec-update record-command setup clean
+.PHONY: help build run test clients conformance faults sim bench spec-update record-command setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test: setup ## everything that must hold, on both flavors of real server
 conformance: setup build ## Redis's own tests, on a bare server and through the endpoint of one shard and of three
 	@tests/setup/servers.sh suite
 	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin conformance -- $(ARGS)
+
+faults: setup build ## kills, stops, cuts off and fails over servers under load; ARGS='--upstream cluster --seed 7'
+	@tests/setup/servers.sh network
+	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin faults -- $(ARGS)
 
 clients: setup ## redis-py, ioredis, node-redis, hiredis and redis-rs, on a bare server and on the endpoint
 	@tests/setup/clients.sh
