@@ -12,10 +12,10 @@ pub(crate) const USAGE: &str = "\
 usage: faults [--upstream KIND] [--flavor NAME] [--failovers N | --seconds N] [--seed N] [--short]
               [--writers N] [--side endpoint|bare|both] [--restart-host] [--no-network]
               [--gap-max MS] [--picture FILE]
-  --upstream KIND    static, sentinel or cluster: who looks after the shards; sentinel
+  --upstream KIND    static, sentinel or cluster: who looks after the shards; static
   --flavor NAME      valkey or redis: of all servers; valkey
-  --failovers N      ends after so many; 50
-  --seconds N        ends after so long instead
+  --failovers N      ends after so many
+  --seconds N        ends after so long instead; 60
   --seed N           of the schedule of faults; the same one gives the same faults in the same order
   --short            what CI runs: a minute in all
   --writers N        how many there are on each side; 4
@@ -51,9 +51,9 @@ impl Options {
     /// None if it can't be made sense of.
     pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Option<Options> {
         let mut options = Options {
-            kind: Kind::Sentinel,
+            kind: Kind::Static,
             flavor: Flavor::Valkey,
-            until: Until::Failovers(50),
+            until: seconds(60),
             seed: 1,
             writers: 4,
             sides: Side::EACH.to_vec(),
@@ -88,7 +88,9 @@ impl Options {
                 _ => return None,
             }
         }
-        (!options.sides.is_empty()).then_some(options)
+        // Nobody fails static shards over: that would have no end.
+        let has_end = options.kind != Kind::Static || matches!(options.until, Until::Time(_));
+        (has_end && !options.sides.is_empty()).then_some(options)
     }
 }
 

@@ -176,3 +176,58 @@ fn median_and_max(times: impl Iterator<Item = Micros>) -> (f64, f64) {
     let at = |place: usize| times.get(place).copied().unwrap_or(f64::NAN);
     (at(times.len() / 2), at(times.len().saturating_sub(1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(told: Told, written: Micros, lost: bool) -> Element {
+        Element {
+            shard: 0,
+            told,
+            elsewhere: false,
+            lost,
+            sent: written,
+            written: Some(written),
+            ended: written,
+        }
+    }
+
+    fn book(side: Side, elements: Vec<Element>) -> Book {
+        let mut book = Book::new(side, 0);
+        book.elements = elements;
+        book
+    }
+
+    #[test]
+    fn a_lost_promise_is_a_failure_of_the_endpoint_alone() {
+        let elements = || vec![element(Told::All, 1, true), element(Told::Later, 2, true)];
+        let failures = |side| failures(&[book(side, elements())], false);
+        let text = "2 elements that all replicas had acknowledged are lost";
+        assert_eq!(failures(Side::Endpoint), [text]);
+        assert!(failures(Side::Bare).is_empty());
+        let unasked = vec![element(Told::Unasked, 1, true), element(Told::Fewer, 1, true)];
+        assert!(super::failures(&[book(Side::Endpoint, unasked)], false).is_empty());
+        let denied = vec![element(Told::NotDone, 1, false)];
+        assert_eq!(super::failures(&[book(Side::Endpoint, denied)], false).len(), 1);
+    }
+
+    #[test]
+    fn a_gap_ends_with_a_write_that_stays() {
+        let ms = |time: Micros| time * 1000;
+        let writes = [(90, false), (130, true), (150, false)];
+        let writes = writes.map(|(at, lost)| element(Told::Unasked, ms(at), lost));
+        let more = (150..1000).map(|at| element(Told::Unasked, ms(at), false));
+        let books = [book(Side::Endpoint, writes.into_iter().chain(more).collect())];
+        let switch = Seen { at: ms(100), shard: 0, to: String::new() };
+        let mark = |at| Mark {
+            name: "primary killed".into(),
+            shard: Some(0),
+            from: ms(at),
+            to: ms(at),
+            settled: ms(at),
+        };
+        let gaps = gaps(&books, &[switch], &[mark(80), mark(900)], &[Side::Endpoint]);
+        assert_eq!((gaps[0].after, gaps[0].whole), (ms(50), ms(60)));
+    }
+}
