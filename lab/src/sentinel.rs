@@ -18,9 +18,11 @@ use crate::network::{Network, Place};
 use crate::process::Proc;
 use crate::servers::Server;
 
-/// What Sentinels do every few seconds, in milliseconds here. Not how often they say PING: with five
-/// times that a Sentinel reckons how old news of a replica may be that it promotes.
-const QUICK: [&str; 6] = ["INFO-PERIOD", "300", "PUBLISH-PERIOD", "200", "ASK-PERIOD", "100"];
+/// What Sentinels do every few seconds, in milliseconds here. They connect no more often than they
+/// say PING, so that must be shorter than `down_after`; and promote no replica of whom they have
+/// had no news for five times as long, which come once a second when it matters.
+const QUICK: [&str; 8] =
+    ["INFO-PERIOD", "300", "PUBLISH-PERIOD", "200", "PING-PERIOD", "300", "ASK-PERIOD", "100"];
 
 /// Sentinels to be: see [`Sentinels::of`].
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ pub(crate) struct Gap {
     pub(crate) name: String,
     /// The longest time without a write from the switch on.
     pub(crate) after: Micros,
-    /// The same, with the time until the engine had switched.
+    /// The same from the fault on, so with the time that the engine took to switch.
     pub(crate) whole: Micros,
 }
 
@@ -59,18 +59,23 @@ pub(crate) fn gaps(books: &[Book], switches: &[Seen], marks: &[Mark], sides: &[S
             let mark = marks.iter().rfind(|mark| mark.from <= seen.at);
             let next = marks.iter().find(|mark| mark.from > seen.at);
             let end = next.map_or(Micros::MAX, |next| next.from).min(seen.at + AFTER_SWITCH);
-            let first = times.partition_point(|&at| at < seen.at);
-            let last = times.partition_point(|&at| at < end);
-            let ends = times[first..last].iter().copied().chain([end]);
-            let starts = [seen.at].into_iter().chain(times[first..last].iter().copied());
-            let after = starts.zip(ends).map(|(start, end)| end - start).max().unwrap_or(0);
-            let before = first.checked_sub(1).map_or(seen.at, |before| times[before]);
-            let whole = times.get(first).map_or(after, |next| next - before).max(after);
+            let after = longest(times, seen.at, end);
+            let begin = mark.map_or(seen.at, |mark| mark.from);
+            let whole = longest(times, begin, end);
             let name = mark.map_or_else(String::new, |mark| mark.name.clone());
             gaps.push(Gap { side, name, after, whole });
         }
     }
     gaps
+}
+
+/// The longest time in which nothing happened, of that between these two moments.
+fn longest(times: &[Micros], from: Micros, to: Micros) -> Micros {
+    let first = times.partition_point(|&at| at < from);
+    let last = times.partition_point(|&at| at < to);
+    let ends = times[first..last].iter().copied().chain([to]);
+    let starts = [from].into_iter().chain(times[first..last].iter().copied());
+    starts.zip(ends).map(|(start, end)| end - start).max().unwrap_or(0)
 }
 
 /// What makes a run a failure, in words.
@@ -146,7 +151,7 @@ pub(crate) fn print_gaps(gaps: &[Gap], sides: &[Side]) {
     }
     println!(
         "\nLongest time without a successful write on the shard, in ms: from the engine's own switch\n\
-         on, and with the time that it took to switch.\n"
+         on, and from the fault on, so with the time that it took to switch (whole).\n"
     );
     let head = |side: Side| format!("{:>38}", side.name());
     println!("{:<38}{}", "", sides.iter().map(|&side| head(side)).collect::<String>());
@@ -229,5 +234,6 @@ mod tests {
         };
         let gaps = gaps(&books, &[switch], &[mark(80), mark(900)], &[Side::Endpoint]);
         assert_eq!((gaps[0].after, gaps[0].whole), (ms(50), ms(60)));
+        assert_eq!(longest(&[], 3, 7), 4);
     }
 }
