@@ -241,7 +241,11 @@ impl RedisCluster {
             let state = node.ask(&["CLUSTER", "INFO"]);
             match Nodes::seen_by(node).filter(|_| state.as_ref().is_ok_and(ok)) {
                 Some(view) if view.is_whole() => views.push(view.agreed()),
-                _ => return Some(format!("{} doesn't see the cluster whole", node.address())),
+                _ => {
+                    let seen = node.ask(&["CLUSTER", "NODES"]).map(|seen| seen.text());
+                    let address = node.address();
+                    return Some(format!("{address} doesn't see the cluster whole: {seen:?}"));
+                }
             }
         }
         if views.windows(2).any(|pair| pair[0] != pair[1]) {

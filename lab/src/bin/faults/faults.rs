@@ -156,7 +156,8 @@ impl Schedule<'_> {
                 return Ok(marks);
             }
             let mut mark = self.happen(options)?;
-            self.settle()?;
+            let after = |error| io::Error::other(format!("{}: {error}", mark.name));
+            self.settle().map_err(after)?;
             mark.settled = self.clock.now();
             tell(&mark, self.watch);
             marks.push(mark);
