@@ -7,7 +7,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 module := $(abspath $(target)/weir.so)
 export SEED SEEDS ROUNDS
 
-.PHONY: help build run test clients conformance sim bench spec-update record-command setup clean
+.PHONY: help build run test clients conformance faults sim bench spec-update record-command setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,16 +25,22 @@ run: setup build ## shows both flows on real servers; ARGS=--once ends instead o
 	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin run -- $(ARGS)
 
 test: setup ## everything that must hold, on both flavors of real server
-	@tests/setup/servers.sh suite
+	@tests/setup/servers.sh suite network
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@tests/setup/clients.sh
 	cargo test --workspace
 	cargo run --quiet -p weir-lab --bin conformance -- --part
+	cargo run --quiet -p weir-lab --bin faults -- --upstream sentinel --short
+	cargo run --quiet -p weir-lab --bin faults -- --upstream cluster --flavor redis --short
 
 conformance: setup build ## Redis's own tests, on a bare server and through the endpoint of one shard and of three
 	@tests/setup/servers.sh suite
 	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin conformance -- $(ARGS)
+
+faults: setup build ## kills, stops, cuts off and fails over servers under load; ARGS='--upstream cluster --failovers 50'
+	@tests/setup/servers.sh network
+	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin faults -- $(ARGS)
 
 clients: setup ## redis-py, ioredis, node-redis, hiredis and redis-rs, on a bare server and on the endpoint
 	@tests/setup/clients.sh

@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -321,6 +321,17 @@ impl Client {
         stream.set_read_timeout(PATIENCE)?;
         let reader = BufReader::with_capacity(64 * 1024, stream);
         Ok(Client { reader, peer: address.to_owned(), patience: PATIENCE })
+    }
+
+    /// Connects to `host:port` within this time, which is also how long each reply may take.
+    pub fn try_connect_soon(address: &str, time: Duration) -> io::Result<Client> {
+        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let stream = TcpStream::connect_timeout(&address, time)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(time))?;
+        stream.set_write_timeout(Some(time))?;
+        let reader = BufReader::with_capacity(64 * 1024, Stream::Tcp(stream));
+        Ok(Client { reader, peer: address.to_string(), patience: time })
     }
 
     /// How long a reply may take from now on.

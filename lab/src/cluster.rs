@@ -2,6 +2,7 @@
 
 use std::ops::Index;
 
+use crate::network::{Network, Place};
 use crate::process::Proc;
 use crate::servers::Server;
 
@@ -15,7 +16,8 @@ pub enum Aof {
 }
 
 impl Aof {
-    fn lines(self) -> Vec<String> {
+    /// The lines of configuration that say so.
+    pub(crate) fn lines(self) -> Vec<String> {
         let policy = match self {
             Aof::Off => return vec!["appendonly no".into()],
             Aof::No => "no",
@@ -35,6 +37,7 @@ pub struct Plan {
     aof: Aof,
     replica_aof: Option<Aof>,
     lines: Vec<String>,
+    network: Option<Network>,
 }
 
 impl Plan {
@@ -73,6 +76,13 @@ impl Plan {
         self
     }
 
+    /// Each server gets a place of its own on this network.
+    #[must_use]
+    pub fn network(mut self, network: &Network) -> Plan {
+        self.network = Some(network.clone());
+        self
+    }
+
     /// Starts all servers, and waits until every replica is online and quiet.
     ///
     /// # Panics
@@ -87,11 +97,13 @@ impl Plan {
 
     #[track_caller]
     fn start_shard(&self) -> Shard {
-        let primary = Proc::start(&self.server, &[self.lines.clone(), self.aof.lines()].concat());
-        let replica_aof = self.replica_aof.unwrap_or(self.aof);
-        let of = format!("replicaof 127.0.0.1 {}", primary.port());
-        let lines = [self.lines.clone(), replica_aof.lines(), vec![of]].concat();
-        let replicas = (0..self.replicas).map(|_| Proc::start(&self.server, &lines)).collect();
+        let place = || self.network.as_ref().map_or_else(Place::local, Network::place);
+        let server =
+            |aof: Aof| Proc::of(&self.server).lines(&self.lines).lines(&aof.lines()).place(place());
+        let primary = server(self.aof).start();
+        let of = format!("replicaof {} {}", primary.place().ip(), primary.port());
+        let replica = || server(self.replica_aof.unwrap_or(self.aof)).line(&of).start();
+        let replicas = (0..self.replicas).map(|_| replica()).collect();
         Shard { primary, replicas }
     }
 }
@@ -104,6 +116,11 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// All its servers, the one that was the primary at the start first.
+    pub fn servers(&self) -> impl Iterator<Item = &Proc> {
+        std::iter::once(&self.primary).chain(&self.replicas)
+    }
+
     /// Waits until the primary counts every replica as online, none has an append-only file still
     /// to rewrite (which it has after its first synchronisation), and all take what is new: a
     /// replica may be online for a second before it does.
@@ -135,6 +152,37 @@ impl Shard {
         });
     }
 
+    /// What is still missing until `primary` is the primary of all the other servers, each of which
+    /// is online and has written its append-only file anew, if it had to. `None`: nothing is.
+    ///
+    /// Unlike [`Shard::wait_online`] this asks who has which role now.
+    pub fn unsettled(&self, primary: &str) -> Option<String> {
+        for server in self.servers() {
+            let info = match server.try_info("everything") {
+                Ok(info) => info,
+                Err(error) => return Some(format!("{}: {error}", server.address())),
+            };
+            let is = |field: &str, value: &str| info.get(field) == Some(value);
+            let replicas = self.replicas.len();
+            let in_place = if server.address() == primary {
+                let online = |i| info.part(&format!("slave{i}"), "state") == Some("online");
+                is("role", "master")
+                    && info.get("connected_slaves") == Some(&replicas.to_string())
+                    && (0..replicas).all(online)
+            } else {
+                let of = |ip, port| format!("{}:{}", ip, port);
+                let of =
+                    info.get("master_host").zip(info.get("master_port")).map(|(h, p)| of(h, p));
+                of.as_deref() == Some(primary) && is("master_link_status", "up")
+            };
+            let written = is("aof_rewrite_in_progress", "0") && is("aof_rewrite_scheduled", "0");
+            if !in_place || !written || !is("loading", "0") {
+                return Some(format!("{} is not in place under {primary}", server.address()));
+            }
+        }
+        None
+    }
+
     /// How much of the stream each server has: the primary's offset, and each replica's own.
     pub fn offsets(&self) -> (i64, Vec<i64>) {
         let offset = |server: &Proc, field| server.info("replication").int(field);
@@ -160,6 +208,7 @@ impl Shards {
             aof: Aof::Off,
             replica_aof: None,
             lines: Vec::new(),
+            network: None,
         }
     }
 
@@ -167,6 +216,19 @@ impl Shards {
     pub fn upstream(&self) -> String {
         let primaries: Vec<String> = self.iter().map(|shard| shard.primary.address()).collect();
         format!("static://{}", primaries.join(","))
+    }
+
+    /// Those that were started otherwise.
+    pub(crate) fn from(shards: Vec<Shard>) -> Shards {
+        Shards { shards }
+    }
+
+    /// The server with this address, whatever its role, and the number of its shard.
+    pub fn at(&self, address: &str) -> Option<(usize, &Proc)> {
+        let servers = self.iter().enumerate();
+        let mut servers =
+            servers.flat_map(|(number, shard)| shard.servers().map(move |s| (number, s)));
+        servers.find(|(_, server)| server.address() == address)
     }
 
     pub fn primary(&self, shard: usize) -> &Proc {

@@ -5,11 +5,26 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::Once;
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Once, OnceLock};
 
 const PREFIX: &str = "weir-lab-";
+/// Linux's file system in memory, for all users.
+const MEMORY: &str = "/dev/shm";
+
+static PARENT: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on folders are made in memory, if there are so many bytes of it. An fsync takes no
+/// time there, however busy the disks are. Says whether there are.
+pub fn prefer_memory(bytes: u64) -> bool {
+    let free = Command::new("df").args(["--output=avail", "--block-size=1", MEMORY]).output();
+    let free = free.ok().and_then(|output| {
+        let text = String::from_utf8(output.stdout).ok()?;
+        text.lines().nth(1)?.trim().parse::<u64>().ok()
+    });
+    free.is_some_and(|free| free >= bytes) && PARENT.set(MEMORY.into()).is_ok()
+}
 
 /// A folder that is removed, with all that is in it, when this is dropped.
 #[derive(Debug)]
@@ -24,8 +39,11 @@ impl Folder {
     pub fn new() -> Folder {
         static SWEPT: Once = Once::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let parent = std::env::temp_dir();
-        SWEPT.call_once(|| sweep(&parent));
+        let parent = PARENT.get().cloned().unwrap_or_else(std::env::temp_dir);
+        SWEPT.call_once(|| {
+            sweep(&parent);
+            sweep(Path::new(MEMORY));
+        });
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("{PREFIX}{}-{number}", process::id()));
         fs::create_dir_all(&path)

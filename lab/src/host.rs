@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::Client;
+use crate::network::Place;
 use crate::ports;
 use crate::process::{Info, NotStarted, Proc};
 use crate::servers::{self, Server};
@@ -16,6 +17,7 @@ pub struct Plan {
     module: Option<PathBuf>,
     upstream: String,
     lines: Vec<String>,
+    place: Place,
 }
 
 impl Plan {
@@ -37,6 +39,13 @@ impl Plan {
     #[must_use]
     pub fn module(mut self, path: impl Into<PathBuf>) -> Plan {
         self.module = Some(path.into());
+        self
+    }
+
+    /// Where it runs; on 127.0.0.1 if nothing is said.
+    #[must_use]
+    pub fn place(mut self, place: Place) -> Plan {
+        self.place = place;
         self
     }
 
@@ -78,8 +87,12 @@ impl Plan {
         if own.is_none() {
             lines.push(format!("weir.port {port}"));
         }
+        if !self.place.is_local() {
+            lines.push(format!("weir.bind {}", self.place.ip()));
+        }
         lines.extend(self.lines.iter().cloned());
-        let host = Host { server: Proc::try_start(&self.server, &lines)?, port };
+        let server = Proc::of(&self.server).lines(&lines).place(self.place.clone());
+        let host = Host { server: server.try_start()?, port };
         let open = port == 0
             || Client::try_connect_within(&host.endpoint(), Duration::from_secs(20)).is_some();
         if open { Ok(host) } else { Err(NotStarted(host.log())) }
@@ -96,12 +109,18 @@ pub struct Host {
 impl Host {
     /// The plan of a host of this kind, with no shards named yet.
     pub fn of(server: &Server) -> Plan {
-        Plan { server: server.clone(), module: None, upstream: String::new(), lines: Vec::new() }
+        Plan {
+            server: server.clone(),
+            module: None,
+            upstream: String::new(),
+            lines: Vec::new(),
+            place: Place::local(),
+        }
     }
 
-    /// Where Weir serves clients: `127.0.0.1:port`.
+    /// Where Weir serves clients: `127.0.0.1:port`, or where else its place is.
     pub fn endpoint(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.server.place().ip(), self.port)
     }
 
     /// The endpoint's port alone.

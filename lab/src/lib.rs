@@ -41,9 +41,12 @@ pub mod client; //  RESP as bytes say it, over TCP or a unix socket
 pub mod cluster; // shards: primaries with their replicas
 pub mod folder; //  a temporary folder that goes with its owner
 pub mod host; //    a server with the module in it
+pub mod network; // servers that can be cut off: network namespaces on a bridge
 pub mod nutcracker; // twemproxy, which the benchmark compares with
 pub mod process; // one server: its folder, port, log, life and death
 pub mod procfs; //  what the kernel says about a process: memory, threads, descriptors, time
+pub mod redis_cluster; // shards that are a Redis Cluster
+pub mod sentinel; // Sentinels, which watch shards
 pub mod servers; // where the programs are: both flavors, and the module
 
 mod ports; // free ports
@@ -85,4 +88,18 @@ pub fn within<T>(time: Duration, mut probe: impl FnMut() -> Option<T>) -> Option
 pub fn eventually(what: &str, mut probe: impl FnMut() -> bool) {
     let seen = within(Duration::from_secs(20), || probe().then_some(()));
     assert!(seen.is_some(), "waited 20 s in vain: {what}");
+}
+
+/// Waits until `unsettled` finds nothing missing any more.
+///
+/// # Panics
+/// With what is missing still, if that takes longer than `time`.
+#[track_caller]
+pub(crate) fn settles(what: &str, time: Duration, mut unsettled: impl FnMut() -> Option<String>) {
+    let mut missing = None;
+    let seen = within(time, || {
+        missing = unsettled();
+        missing.is_none().then_some(())
+    });
+    assert!(seen.is_some(), "{what} have not settled within {time:?}: {missing:?}");
 }

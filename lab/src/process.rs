@@ -7,14 +7,16 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::child::Child;
-use crate::client::Client;
+use crate::client::{Client, Value};
 use crate::folder::Folder;
+use crate::network::Place;
 use crate::ports;
 use crate::servers::{Flavor, Server};
 
@@ -25,12 +27,96 @@ const START: Duration = Duration::from_secs(30);
 /// How often another port is tried when somebody else was quicker.
 const PORTS_TRIED: u32 = 20;
 
+/// A server to be: see [`Proc::of`].
+#[derive(Clone, Debug)]
+pub struct Plan {
+    server: Server,
+    place: Place,
+    lines: Vec<String>,
+    arguments: Vec<String>,
+}
+
+impl Plan {
+    /// A line of configuration.
+    #[must_use]
+    pub fn line(mut self, line: impl Into<String>) -> Plan {
+        self.lines.push(line.into());
+        self
+    }
+
+    /// More lines of configuration.
+    #[must_use]
+    pub fn lines<L: AsRef<str>>(mut self, lines: &[L]) -> Plan {
+        self.lines.extend(lines.iter().map(|line| line.as_ref().to_owned()));
+        self
+    }
+
+    /// An argument of the program, after the file with the configuration.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<String>) -> Plan {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Where it runs; on 127.0.0.1 if nothing is said.
+    #[must_use]
+    pub fn place(mut self, place: Place) -> Plan {
+        self.place = place;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If it doesn't answer within half a minute; with the end of its log.
+    #[track_caller]
+    pub fn start(self) -> Proc {
+        let program = self.server.program.clone();
+        match self.try_start() {
+            Ok(started) => started,
+            Err(NotStarted(log)) => panic!("{} did not start:\n{log}", program.display()),
+        }
+    }
+
+    /// Like [`Plan::start`], for a configuration that a server is expected to refuse.
+    pub fn try_start(self) -> Result<Proc, NotStarted> {
+        for _ in 1..PORTS_TRIED {
+            match self.start_on(ports::free()) {
+                Err(NotStarted(log)) if log.contains("Failed listening on port") => {}
+                other => return other,
+            }
+        }
+        self.start_on(ports::free())
+    }
+
+    fn start_on(&self, port: u16) -> Result<Proc, NotStarted> {
+        let folder = Folder::new();
+        let mut config = format!(
+            "bind {}\nport {port}\ndir {}\nsave \"\"\nenable-debug-command local\n\
+             repl-diskless-sync-delay 0\n",
+            self.place.ip(),
+            folder.path().display()
+        );
+        if !self.place.is_local() {
+            config.push_str("protected-mode no\n");
+        }
+        for line in &self.lines {
+            config.push_str(line);
+            config.push('\n');
+        }
+        let started = Proc { plan: self.clone(), port, child: Mutex::new(None), folder };
+        fs::write(started.path("server.conf"), config)
+            .map_err(|error| NotStarted(format!("server.conf: {error}")))?;
+        started.try_run().map(|()| started)
+    }
+}
+
 /// A running server, or one that was killed and can be started again.
 ///
 /// All methods take `&self`, so that a test can kill a server while its other threads use it.
 #[derive(Debug)]
 pub struct Proc {
-    server: Server,
+    plan: Plan,
     port: u16,
     child: Mutex<Option<Child>>,
     // After `child`: fields are dropped in this order, and the server goes before its folder.
@@ -42,49 +128,24 @@ pub struct Proc {
 pub struct NotStarted(pub String);
 
 impl Proc {
-    /// Starts a server with these lines of configuration added to the lab's own: 127.0.0.1, a free
-    /// port, no snapshots.
+    /// The plan of a server: 127.0.0.1, a free port, no snapshots.
+    pub fn of(server: &Server) -> Plan {
+        let server = server.clone();
+        Plan { server, place: Place::local(), lines: Vec::new(), arguments: Vec::new() }
+    }
+
+    /// Starts a server with these lines of configuration added to the lab's own.
     ///
     /// # Panics
     /// If it doesn't answer within half a minute; with the end of its log.
     #[track_caller]
     pub fn start<L: AsRef<str>>(server: &Server, lines: &[L]) -> Proc {
-        match Proc::try_start(server, lines) {
-            Ok(started) => started,
-            Err(NotStarted(log)) => panic!("{} did not start:\n{log}", server.program.display()),
-        }
+        Proc::of(server).lines(lines).start()
     }
 
     /// Like [`Proc::start`], for a configuration that a server is expected to refuse.
     pub fn try_start<L: AsRef<str>>(server: &Server, lines: &[L]) -> Result<Proc, NotStarted> {
-        for _ in 1..PORTS_TRIED {
-            match Proc::start_on(ports::free(), server, lines) {
-                Err(NotStarted(log)) if log.contains("Failed listening on port") => {}
-                other => return other,
-            }
-        }
-        Proc::start_on(ports::free(), server, lines)
-    }
-
-    fn start_on<L: AsRef<str>>(
-        port: u16,
-        server: &Server,
-        lines: &[L],
-    ) -> Result<Proc, NotStarted> {
-        let folder = Folder::new();
-        let mut config = format!(
-            "bind 127.0.0.1\nport {port}\ndir {}\nsave \"\"\nenable-debug-command local\n\
-             repl-diskless-sync-delay 0\n",
-            folder.path().display()
-        );
-        for line in lines {
-            config.push_str(line.as_ref());
-            config.push('\n');
-        }
-        let started = Proc { server: server.clone(), port, child: Mutex::new(None), folder };
-        fs::write(started.path("server.conf"), config)
-            .map_err(|error| NotStarted(format!("server.conf: {error}")))?;
-        started.try_run().map(|()| started)
+        Proc::of(server).lines(lines).try_start()
     }
 
     /// Kills the server if it runs, and starts it again: same port, folder and configuration.
@@ -95,7 +156,7 @@ impl Proc {
     pub fn restart(&self) {
         self.kill9();
         if let Err(NotStarted(log)) = self.try_run() {
-            panic!("{} did not start again:\n{log}", self.server.program.display());
+            panic!("{} did not start again:\n{log}", self.plan.server.program.display());
         }
     }
 
@@ -103,11 +164,13 @@ impl Proc {
     /// answers.
     fn try_run(&self) -> Result<(), NotStarted> {
         let log = self.path("log");
-        let fail = |error| NotStarted(format!("{}: {error}", self.server.program.display()));
+        let program = &self.plan.server.program;
+        let fail = |error| NotStarted(format!("{}: {error}", program.display()));
         let output = File::options().create(true).append(true).open(log).map_err(fail)?;
-        let mut command = Command::new(&self.server.program);
+        let mut command = self.plan.place.command(program);
         command
             .arg(self.path("server.conf"))
+            .args(&self.plan.arguments)
             .current_dir(self.folder.path())
             .stdin(std::process::Stdio::null())
             .stdout(output.try_clone().map_err(fail)?)
@@ -126,20 +189,25 @@ impl Proc {
     }
 
     pub fn flavor(&self) -> Flavor {
-        self.server.flavor
+        self.plan.server.flavor
     }
 
     pub fn server(&self) -> &Server {
-        &self.server
+        &self.plan.server
     }
 
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// `127.0.0.1:port`.
+    /// Where it runs.
+    pub fn place(&self) -> &Place {
+        &self.plan.place
+    }
+
+    /// `127.0.0.1:port`, or where else its place is.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.plan.place.ip(), self.port)
     }
 
     /// Its folder: `server.conf`, `log`, `appendonlydir/`.
@@ -162,6 +230,20 @@ impl Proc {
     #[track_caller]
     pub fn client(&self) -> Client {
         Client::connect(&self.address())
+    }
+
+    /// Asks it one thing, on a connection of its own. For a server that may be gone, stopped or cut
+    /// off: then this is an error, after a second at most.
+    pub fn ask<A: AsRef<[u8]>>(&self, args: &[A]) -> io::Result<Value> {
+        Client::try_connect_soon(&self.address(), Duration::from_secs(1))?.try_call(args)
+    }
+
+    /// The fields of a section of INFO, of a server that may be gone, stopped or cut off.
+    pub fn try_info(&self, section: &str) -> io::Result<Info> {
+        match self.ask(&["INFO", section])? {
+            Value::Bulk(text) => Ok(Info(String::from_utf8_lossy(&text).into_owned())),
+            other => Err(io::Error::other(format!("INFO was answered by {other:?}"))),
+        }
     }
 
     /// `kill -9`, and waits until it is gone.

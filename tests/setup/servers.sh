@@ -6,6 +6,7 @@
 #   servers.sh servers      one Valkey and one Redis, 7.2 or newer: server, cli and benchmark; and openssl
 #   servers.sh suite        Redis's own tests, and tclsh, which they are written for
 #   servers.sh bench        nutcracker (twemproxy), which `make bench` compares with
+#   servers.sh network      ip, with which `make faults` cuts servers off
 #
 # The programs end up as links, always in the same place, which is where `lab` looks for them:
 #
@@ -218,9 +219,17 @@ bench() {
     "$program" --version >/dev/null 2>&1 || die "$program does not run"
 }
 
+# ---------------------------------------------------------------------------- network
+
+# Without it there are no partitions, and all else is as it is: so its absence is no failure.
+network() {
+    have ip || install_packages iproute2 || say "no ip: there will be no partitions"
+    have unshare || say "no unshare: there will be no partitions"
+}
+
 # ----------------------------------------------------------------------------
 
-[ $# -gt 0 ] || die "usage: servers.sh build-deps|servers|suite|bench ..."
+[ $# -gt 0 ] || die "usage: servers.sh build-deps|servers|suite|bench|network ..."
 begin
 for step in "$@"; do
     case $step in
@@ -228,6 +237,7 @@ for step in "$@"; do
         servers) servers ;;
         suite) suite ;;
         bench) bench ;;
+        network) network ;;
         *) die "no such step: $step" ;;
     esac
 done
