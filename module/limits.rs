@@ -264,8 +264,8 @@ pub const SCOUT_HURRY: Duration = Duration::from_millis(10);
 /// For so long, then as often as a shard that is down is tried: [`LINK_RETRY`].
 pub const SCOUT_HURRY_MAX: Duration = Duration::from_secs(60);
 
-/// How long they are asked as often after something has raised a doubt; and how long a shard may owe
-/// an answer before that does. Longer than commands take, shorter than any election.
+/// How long they are asked as often after something has raised a doubt; and how long a shard may
+/// owe an answer before that does. Longer than commands take, shorter than any election.
 pub const SCOUT_DOUBT: Duration = Duration::from_millis(150);
 
 /// The least time between two looks for reasons that come in crowds, as when a thousand slots move.

@@ -188,7 +188,8 @@ options! {
         number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
     /// Who answers commands that only read keys of one shard: its primary, one of its replicas, or
     /// any of them. Where no replica is fresh enough (`replica-max-lag`), and for what the client
-    /// itself has just written, it is the primary. A client may choose for itself: READONLY, READWRITE.
+    /// itself has just written, it is the primary. A client may choose for itself: READONLY,
+    /// READWRITE.
     read_from: ReadFrom, "read-from",
         Kind::Choice { default: "primary", words: ReadFrom::WORDS }, Live, Open;
     /// How far a replica may be behind its primary for clients to read from it.

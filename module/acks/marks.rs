@@ -81,8 +81,8 @@ impl SessionMarks {
         self.first.is_none()
     }
 
-    /// The last write on a shard, if there was any: its mark, or none if nobody knows what became of
-    /// it.
+    /// The last write on a shard, if there was any: its mark, or none if nobody knows what became
+    /// of it.
     pub fn of(&self, shard: ShardId) -> Option<Option<Mark>> {
         let (_, trace) = self.traces().find(|&(marked, _)| marked == shard)?;
         Some(trace.mark.filter(|_| !trace.lost))

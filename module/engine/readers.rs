@@ -234,8 +234,8 @@ impl Engine {
         }
     }
 
-    /// A reader that is too stale to be read from and has said nothing for as long won't answer what
-    /// it owes: the primary is asked.
+    /// A reader that is too stale to be read from and has said nothing for as long won't answer
+    /// what it owes: the primary is asked.
     fn give_up_silent_readers(&mut self, id: ShardId) {
         let now = self.now;
         let lag = self.settings.replica_max_lag;

@@ -230,8 +230,8 @@ impl Engine {
         }
     }
 
-    /// Now and then: a primary that owes an answer for a while may be on its way to be replaced, long
-    /// before we would give it up.
+    /// Now and then: a primary that owes an answer for a while may be on its way to be replaced,
+    /// long before we would give it up.
     pub(super) fn sweep_silence(&mut self) {
         if !self.map.may_change() {
             return;
