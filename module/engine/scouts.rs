@@ -20,7 +20,7 @@ use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::resp::{Value, write};
 use crate::shards::{Address, ShardMap, Upstream};
-use crate::topology::{Masters, Members, View};
+use crate::topology::{Masters, Members, Told, View};
 
 use super::event::{Destination, Mail, Whom};
 use super::link::{Link, Own, Role, Token};
@@ -464,10 +464,11 @@ impl Engine {
                     Ok(view) => view,
                     Err(error) => return self.reject_link(id, &error.to_string()),
                 };
-                if members.told(place, &view) {
+                let told = members.told(place, &view);
+                if told == Told::Changed {
                     let seeds = seeds.clone();
-                    self.answered(place);
                     self.spread_map();
+                    self.answered(place);
                     return self.ask_those_of(&view, &seeds);
                 }
                 (false, true)

@@ -25,7 +25,7 @@ mod nodes;
 mod report;
 
 pub use masters::{Masters, Word};
-pub use nodes::{Members, Primary, View, ViewError};
+pub use nodes::{Members, Primary, Told, View, ViewError};
 pub use report::{Replica, Report, ReportError, Role};
 
 /// The name of one unbroken history of one primary.

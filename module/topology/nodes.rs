@@ -166,7 +166,18 @@ pub struct Members {
     heard: Vec<Option<u64>>,
 }
 
-#[derive(Clone, Debug)]
+/// What has come of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is older than what is known.
+    Doubted,
+    /// It is believed, and says nothing new.
+    Known,
+    /// It is believed, and [`Members::map`] is another one now.
+    Changed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Member {
     /// The primary's id.
     primary: String,
@@ -191,8 +202,8 @@ impl Members {
         }
     }
 
-    /// A node's view. Returns whether it is believed; [`Members::map`] then tells of it.
-    pub fn told(&mut self, node: usize, view: &View) -> bool {
+    /// A node's view.
+    pub fn told(&mut self, node: usize, view: &View) -> Told {
         if let Some(heard) = self.heard.get_mut(node) {
             *heard = Some(view.epoch);
         }
@@ -200,33 +211,37 @@ impl Members {
             let heard = || self.heard.iter().flatten();
             let knows_better = heard().any(|epoch| *epoch >= self.epoch);
             if knows_better || 2 * heard().count() <= self.heard.len() {
-                return false;
+                return Told::Doubted;
             }
         }
         self.epoch = view.epoch;
-        let before = std::mem::take(&mut self.shards);
+        let before = self.shards.clone();
         let mut taken = vec![None; before.len()];
         let mut new = Vec::new();
-        for primary in &view.primaries {
+        // Those with slots first: who has lost all to a replica of its own is to become one.
+        let (serving, idle): (Vec<_>, Vec<_>) =
+            view.primaries.iter().partition(|primary| !primary.slots.is_empty());
+        for primary in serving.into_iter().chain(idle) {
             let place = place_of(primary, &before, view).filter(|place| taken[*place].is_none());
+            let was_primary = before.iter().any(|member| member.primary == primary.id);
             match place {
                 Some(place) => taken[place] = Some(primary),
+                None if primary.slots.is_empty() && was_primary => {}
                 None => new.push(primary),
             }
         }
         // A shard that is gone keeps its place, since clients have marks there, until another one
         // needs it.
         let mut new = new.into_iter();
-        self.shards = before
-            .into_iter()
-            .zip(taken)
+        let after = before.iter().zip(taken);
+        self.shards = after
             .map(|(member, primary)| match primary.or_else(|| new.next()) {
                 Some(primary) => Member::of(primary),
-                None => Member { address: None, slots: Vec::new(), ..member },
+                None => Member { address: None, slots: Vec::new(), ..member.clone() },
             })
             .collect();
         self.shards.extend(new.map(Member::of));
-        true
+        if self.shards == before { Told::Known } else { Told::Changed }
     }
 
     /// The shards as they are believed to be.
@@ -321,13 +336,15 @@ mod tests {
     fn a_replica_that_takes_over_has_its_primarys_shard() {
         let mut members = Members::default();
         members.ask_others(&[None, None]);
-        assert!(members.told(0, &view(NODES)));
+        assert_eq!(members.told(0, &view(NODES)), Told::Changed);
+        assert_eq!(members.told(1, &view(NODES)), Told::Known);
         let over = "\
-            a1 10.0.0.1:6379@1 master,fail - 0 0 3 disconnected\n\
+            a1 10.0.0.1:6379@1 master - 0 0 3 connected\n\
             b1 10.0.0.2:6379@1 master - 0 1 2 connected 100-16383\n\
             a2 10.0.0.3:6379@1 myself,master - 0 1 10 connected 0-99\n";
-        assert!(members.told(1, &view(over)));
-        assert_eq!(shards(&members), ["10.0.0.3:6379 0-99", "10.0.0.2:6379 100-16383"]);
+        assert_eq!(members.told(1, &view(over)), Told::Changed);
+        let after = ["10.0.0.3:6379 0-99", "10.0.0.2:6379 100-16383"];
+        assert_eq!(shards(&members), after, "the old primary is to be a replica");
     }
 
     #[test]
@@ -359,12 +376,12 @@ mod tests {
         let at = |epoch: u64, port: u16| {
             view(&format!("a 1.1.1.1:{port}@1 master - 0 0 {epoch} connected 0-16383"))
         };
-        assert!(members.told(0, &at(5, 1)));
-        assert!(!members.told(1, &at(4, 2)));
+        assert_eq!(members.told(0, &at(5, 1)), Told::Changed);
+        assert_eq!(members.told(1, &at(4, 2)), Told::Doubted);
         members.ask_others(&[Some(1), Some(0), Some(2)]);
-        assert!(!members.told(0, &at(4, 2)), "who said what is remembered");
+        assert_eq!(members.told(0, &at(4, 2)), Told::Doubted, "who said what is remembered");
         members.gone(1);
-        assert!(!members.told(0, &at(4, 2)), "one node may be cut off");
-        assert!(members.told(2, &at(4, 2)), "most say so: the cluster was made anew");
+        assert_eq!(members.told(0, &at(4, 2)), Told::Doubted, "one node may be cut off");
+        assert_eq!(members.told(2, &at(4, 2)), Told::Changed, "most say so: it was made anew");
     }
 }
