@@ -82,11 +82,42 @@ impl Engine {
         role: Role,
         pipeline: Pipeline<Token>,
     ) -> LinkId {
-        let address = self.shards[shard.index()].address.clone();
         let link = self.links.insert(Link::new(shard, role, pipeline, self.now));
+        let here = &mut self.shards[shard.index()];
+        if matches!(role, Role::Pinned(_)) {
+            if here.opening == limits::PINS_OPENING_MAX {
+                here.to_open.push_back(link);
+                return link;
+            }
+            self.connect_pin(link, shard);
+        } else {
+            self.connect(link, shard);
+        }
+        link
+    }
+
+    fn connect(&mut self, link: LinkId, shard: ShardId) {
+        let address = self.shards[shard.index()].address.clone();
         let timeout = self.settings.connect_timeout;
         self.outputs.push_back(Output::Connect { link, address, timeout });
-        link
+    }
+
+    fn connect_pin(&mut self, id: LinkId, shard: ShardId) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.opening = true;
+            self.shards[shard.index()].opening += 1;
+            self.connect(id, shard);
+        }
+    }
+
+    /// A pin that was being opened has been greeted, or is gone: the next one's turn.
+    pub(super) fn pin_opened(&mut self, shard: ShardId) {
+        self.shards[shard.index()].opening -= 1;
+        while let Some(next) = self.shards[shard.index()].to_open.pop_front() {
+            if self.links.get(next).is_some() {
+                return self.connect_pin(next, shard);
+            }
+        }
     }
 
     pub(super) fn link_opened(&mut self, id: LinkId) {
@@ -220,6 +251,9 @@ impl Engine {
         };
         let (shard, role) = (link.shard, link.role);
         link.pipeline.greeted();
+        if std::mem::take(&mut link.opening) {
+            self.pin_opened(shard);
+        }
         match role {
             Role::Control => self.shard_up(shard, id),
             Role::Shared(lane) => {
@@ -305,6 +339,9 @@ impl Engine {
             return;
         };
         let shard = link.shard;
+        if link.opening {
+            self.pin_opened(shard);
+        }
         self.stats().shard_disconnects.add(1);
         self.stats().shards[shard.index()].disconnects.add(1);
         let greeted = link.pipeline.is_ready();
@@ -398,6 +435,7 @@ impl Engine {
             .filter(|(id, link)| link.shard == shard && Some(*id) != but)
             .map(|(id, _)| id)
             .collect();
+        self.shards[shard.index()].to_open.clear();
         for id in doomed {
             self.reject_link(id, why);
         }

@@ -414,6 +414,9 @@ impl Engine {
             if matches!(link.role, Role::Pinned(_) | Role::Beside(_)) {
                 self.shards[link.shard.index()].pinned -= 1;
             }
+            if link.opening {
+                self.pin_opened(link.shard);
+            }
             self.outputs.push_back(Output::CloseLink { link: id });
         }
     }
