@@ -216,6 +216,14 @@ pub const LANE_IDLE_MAX: Duration = Duration::from_secs(10);
 /// them.
 pub const PINNED_IDLE_MAX: usize = 16;
 
+/// Links for one session at a time that a worker opens at once on a shard; the others come when
+/// these have been greeted. A stock server's `tcp-backlog` is 511 connections that it has not
+/// accepted yet. What comes beyond it is told nothing, and tries again after a second: so thousands
+/// of clients that begin to wait in the same moment would be refused. Sixteen workers fit in.
+pub const PINS_OPENING_MAX: usize = 31;
+
+const _: () = assert!(16 * PINS_OPENING_MAX < 511);
+
 /// Bytes of a transaction's commands without keys that wait for its first with one. Beyond it the
 /// transaction is taken to the first shard, where keys of others are refused.
 pub const TRANSACTION_WAITING_MAX: usize = 1024 * 1024;

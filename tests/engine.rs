@@ -12,6 +12,7 @@ use std::time::Duration;
 use weir::command::CommandTable;
 use weir::engine::{Engine, Event, Output, Peer, Setup};
 use weir::ids::{LinkId, SessionId, Slab, Time, WorkerId};
+use weir::limits;
 use weir::settings::Settings;
 use weir::shards::Upstream;
 use weir::stats::Stats;
@@ -271,6 +272,48 @@ fn a_shard_that_has_no_room_for_us_is_quoted_in_the_log() {
     desk.tell(Event::LinkFailed { link, reason: "Connection reset by peer".into() });
     assert!(desk.log.contains("it refuses us: ERR max number of clients reached"), "{}", desk.log);
     assert!(!desk.log.contains("reset"), "{}", desk.log);
+}
+
+#[test]
+fn connections_for_many_who_wait_are_opened_a_few_at_a_time() {
+    const FEW: usize = limits::PINS_OPENING_MAX;
+    let mut desk = Desk::new();
+    while !desk.asked.is_empty() {
+        desk.open_next();
+        desk.greet(desk.links.len() - 1);
+    }
+    let mut sessions = Slab::<SessionId, ()>::default();
+    sessions.insert(());
+    let mut others = Vec::new();
+    for _ in 0..2 * FEW {
+        let session = sessions.insert(());
+        let peer = Peer { address: "client".into(), local: "weir".into(), fd: 0 };
+        desk.tell(Event::Accepted { session, peer });
+        desk.client = session;
+        desk.ask(b"BLPOP a 0\r\n");
+        others.push(session);
+    }
+    assert_eq!(desk.asked.len(), FEW);
+    // One that is greeted makes room for the next, as does one that can't be opened, or that nobody
+    // needs any more.
+    desk.open_next();
+    desk.greet(desk.links.len() - 1);
+    assert_eq!(desk.asked.len(), FEW);
+    let link = desk.asked.pop_front().unwrap();
+    desk.tell(Event::LinkFailed { link, reason: "no".into() });
+    assert_eq!(desk.asked.len(), FEW);
+    desk.asked.pop_front();
+    desk.tell(Event::SessionClosed { session: others[2] });
+    assert_eq!(desk.asked.len(), FEW);
+    // Whose turn has not come needs none if it goes.
+    for session in others.split_off(FEW + 3) {
+        desk.tell(Event::SessionClosed { session });
+    }
+    for _ in 0..FEW {
+        desk.open_next();
+        desk.greet(desk.links.len() - 1);
+    }
+    assert_eq!(desk.asked.len(), 0);
 }
 
 #[test]

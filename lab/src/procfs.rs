@@ -88,21 +88,26 @@ pub fn is_there(pid: i32) -> bool {
     path(pid, "stat").exists()
 }
 
-/// Makes sure that we ourselves may have so many descriptors.
+/// Lets us, and whoever we start from now on, have `wanted` descriptors, or as many as the machine
+/// allows. Returns how many there may be.
 ///
 /// # Panics
-/// If the machine doesn't allow it.
-pub fn allow_descriptors(number: u64) {
+/// If these are fewer than `needed`.
+pub fn allow_descriptors(wanted: u64, needed: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a whole `rlimit`, which the call fills.
     assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
-    if limit.rlim_cur < number {
-        limit.rlim_cur = number;
-        limit.rlim_max = limit.rlim_max.max(number);
+    // With the right to do so, the hard limit too; else as far as the hard limit goes.
+    for rlim_max in [limit.rlim_max.max(wanted), limit.rlim_max] {
+        let raised = libc::rlimit { rlim_cur: wanted.min(rlim_max), rlim_max };
         // SAFETY: the pointer is to a whole `rlimit`, which the call reads.
-        let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-        assert_eq!(raised, 0, "this needs {number} descriptors: raise the limit of open files");
+        if limit.rlim_cur < wanted && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0
+        {
+            limit = raised;
+        }
     }
+    assert!(limit.rlim_cur >= needed, "this needs {needed} descriptors: raise the limit of files");
+    limit.rlim_cur
 }
 
 /// Processor time that all its threads have used, those that ended included; in steps of the

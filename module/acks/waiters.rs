@@ -228,6 +228,7 @@ impl Waiters {
     }
 
     /// Counts a row from its links, and checks that each of its waiters knows where it stands.
+    #[cfg(any(test, debug_assertions))]
     pub(super) fn check_row(&self, row: &Row, place: Place) -> usize {
         let (mut count, mut before, mut next) = (0, None, row.first);
         while let Some(session) = next {
@@ -244,6 +245,7 @@ impl Waiters {
     }
 
     /// Checks the counts; `in_rows` is how many waiters the rows hold together.
+    #[cfg(any(test, debug_assertions))]
     pub(super) fn check(&self, in_rows: usize) {
         assert_eq!(self.len, in_rows, "every waiter stands in exactly one row");
         assert_eq!(self.waiters.iter().count(), self.len);

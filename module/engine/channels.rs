@@ -88,6 +88,10 @@ impl Engine {
     ) -> Served {
         let pattern = || request.get(2).map(Arc::from);
         let listed = || names(request, 2).map(Arc::from).collect();
+        if matches!(word, PubSub::Channels | PubSub::ShardChannels) && request.len() > 3 {
+            self.answer_error(id, &text::unknown_subcommand("PUBSUB", request.arg(1)));
+            return Served::Done;
+        }
         match word {
             PubSub::Subscribe => return self.subscribe(id, Kind::Channel, request),
             PubSub::PSubscribe => return self.subscribe(id, Kind::Pattern, request),

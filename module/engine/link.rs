@@ -178,6 +178,8 @@ pub(super) struct Link {
     pub role: Role,
     /// What it carries.
     pub pipeline: Pipeline<Token>,
+    /// It is among those pins of its shard that are being opened.
+    pub opening: bool,
     /// The shard's own id of this connection, once known.
     pub client_id: Option<i64>,
     /// Whose it is, if one session's.
@@ -239,6 +241,7 @@ impl Link {
             shard,
             role,
             pipeline,
+            opening: false,
             client_id: None,
             owner: None,
             unblock: None,

@@ -94,13 +94,43 @@ impl Engine {
         pipeline: Pipeline<Token>,
     ) -> LinkId {
         let link = self.links.insert(Link::new(shard, role, pipeline, self.now));
-        let timeout = self.settings.connect_timeout;
-        // Without an address a shard is never up, so nobody wants a link to it.
-        if let Some(address) = self.shards[shard.index()].address.clone() {
-            let whom = Whom::Shard;
-            self.outputs.push_back(Output::Connect { link, whom, address, timeout });
+        let here = &mut self.shards[shard.index()];
+        if matches!(role, Role::Pinned(_)) {
+            if here.opening == limits::PINS_OPENING_MAX {
+                here.to_open.push_back(link);
+                return link;
+            }
+            self.connect_pin(link, shard);
+        } else {
+            self.connect(link, shard);
         }
         link
+    }
+
+    fn connect(&mut self, link: LinkId, shard: ShardId) {
+        // Without an address a shard is never up, so nobody wants a link to it.
+        if let Some(address) = self.shards[shard.index()].address.clone() {
+            let (whom, timeout) = (Whom::Shard, self.settings.connect_timeout);
+            self.outputs.push_back(Output::Connect { link, whom, address, timeout });
+        }
+    }
+
+    fn connect_pin(&mut self, id: LinkId, shard: ShardId) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.opening = true;
+            self.shards[shard.index()].opening += 1;
+            self.connect(id, shard);
+        }
+    }
+
+    /// A pin that was being opened has been greeted, or is gone: the next one's turn.
+    pub(super) fn pin_opened(&mut self, shard: ShardId) {
+        self.shards[shard.index()].opening -= 1;
+        while let Some(next) = self.shards[shard.index()].to_open.pop_front() {
+            if self.links.get(next).is_some() {
+                return self.connect_pin(next, shard);
+            }
+        }
     }
 
     pub(super) fn link_opened(&mut self, id: LinkId) {
@@ -248,6 +278,9 @@ impl Engine {
         };
         let (shard, role) = (link.shard, link.role);
         link.pipeline.greeted();
+        if std::mem::take(&mut link.opening) {
+            self.pin_opened(shard);
+        }
         match role {
             Role::Control => self.shard_up(shard, id),
             Role::Shared(lane) => {
@@ -334,6 +367,9 @@ impl Engine {
             return;
         };
         let shard = link.shard;
+        if link.opening {
+            self.pin_opened(shard);
+        }
         self.stats().shard_disconnects.add(1);
         if link.role == Role::Scout {
             return self.scout_failed(id, reason);
@@ -436,6 +472,7 @@ impl Engine {
             .filter(|(id, link)| link.shard == shard && Some(*id) != but)
             .map(|(id, _)| id)
             .collect();
+        self.shards[shard.index()].to_open.clear();
         for id in doomed {
             self.reject_link(id, why);
         }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::command::Spec;
 use crate::ids::{SessionId, Time};
 use crate::limits;
 use crate::resp::{Request, parse_int};
@@ -20,6 +21,26 @@ pub(super) struct Paused {
     pub until: Time,
     /// All, or only those that may change data.
     all: bool,
+}
+
+/// Whether a request may change what replicas have. A script may say in its text that it doesn't,
+/// and is not allowed to then.
+pub(super) fn may_write(spec: &Spec, request: &Request<'_>) -> bool {
+    let reads = || spec.name.eq_ignore_ascii_case("eval") && says_no_writes(request.arg(1));
+    spec.may_write() && !reads()
+}
+
+/// Whether the first line of a script is `#!lua flags=no-writes`, perhaps with other flags. Source:
+/// redis `eval.c`, `evalExtractShebangFlags`; what that finds fault with is not executed.
+fn says_no_writes(script: &[u8]) -> bool {
+    let line = script.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let mut words = line.split(u8::is_ascii_whitespace);
+    let flags = |word: &[u8]| word.strip_prefix(b"flags=").is_some_and(has_no_writes);
+    words.next() == Some(b"#!lua") && words.any(flags)
+}
+
+fn has_no_writes(flags: &[u8]) -> bool {
+    flags.split(|byte| *byte == b',').any(|flag| flag == b"no-writes")
 }
 
 impl Engine {
@@ -91,7 +112,7 @@ impl Engine {
             return false;
         };
         let spec = table.spec(spec);
-        let (may_write, exec) = (spec.may_write(), spec.name.eq_ignore_ascii_case("exec"));
+        let (may_write, exec) = (may_write(spec, request), spec.name.eq_ignore_ascii_case("exec"));
         let queue = self.sessions.get(id).and_then(|s| s.transaction.as_ref()?.queue.as_ref());
         let writes = may_write || exec && queue.is_some_and(|queue| queue.writes);
         (paused.all || writes) && self.hold_for_pause(id)

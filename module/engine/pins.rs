@@ -436,6 +436,9 @@ impl Engine {
                 }
                 _ => {}
             }
+            if link.opening {
+                self.pin_opened(link.shard);
+            }
             self.outputs.push_back(Output::CloseLink { link: id });
         }
     }

@@ -1,5 +1,7 @@
 //! One shard as one engine sees it: its links, its history, its acknowledgements.
 
+use std::collections::VecDeque;
+
 use crate::acks::ShardAcks;
 use crate::ids::{LaneId, LinkId, Mirror, SessionId, ShardId, Time};
 use crate::settings::Settings;
@@ -51,6 +53,10 @@ pub(super) struct Shard {
     pub awaiting: Vec<SessionId>,
     /// Links that one session has to itself, idle ones included.
     pub pinned: usize,
+    /// How many of them are being opened...
+    pub opening: usize,
+    /// ... and which are when it is their turn; some of these are gone by then.
+    pub to_open: VecDeque<LinkId>,
     /// When to connect again.
     pub retry_at: Time,
     /// When to ask how it is; or, while the control link is being made, until when it may take.
@@ -80,6 +86,8 @@ impl Shard {
             trackers: Vec::new(),
             awaiting: Vec::new(),
             pinned: 0,
+            opening: 0,
+            to_open: VecDeque::new(),
             retry_at: now,
             poll_at: now,
             commands_known: false,

@@ -18,6 +18,7 @@ use crate::text;
 use super::Engine;
 use super::dispatch::{Finish, Served};
 use super::link::{Own, Token};
+use super::pauses::may_write;
 use super::pins::Pin;
 
 /// What is to be done with a request between MULTI and EXEC.
@@ -86,7 +87,7 @@ impl Engine {
         };
         let spec = router.table().spec(spec);
         Some(match router.place(spec, request, &mut self.scratch) {
-            Ok(place) => InMulti::Queue { place, writes: spec.may_write() },
+            Ok(place) => InMulti::Queue { place, writes: may_write(spec, request) },
             Err(CrossSlot) => InMulti::Refuse(text::CROSSSLOT.as_bytes().to_vec()),
         })
     }

@@ -66,7 +66,8 @@ fn configure(ctx: Ctx<'_>) -> Result<Settings, String> {
 fn make_room(ctx: Ctx<'_>, settings: &Settings, shards: usize) -> Result<Space, String> {
     let host_maxclients = ctx.host_maxclients().ok_or("the server's INFO tells no maxclients")?;
     let wanted = descriptors::divide(u64::MAX, host_maxclients, settings, shards)?;
-    let limit = descriptors::limit(wanted.wanted_limit);
+    // If it may be had, enough for each client to wait in a command, with a connection of its own.
+    let limit = descriptors::limit(wanted.wanted_limit + u64::from(settings.maxclients));
     let space = descriptors::divide(limit, host_maxclients, settings, shards)?;
     if space.clients < settings.maxclients {
         log::line(

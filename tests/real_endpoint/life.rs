@@ -59,7 +59,7 @@ fn a_forked_child_has_none_of_our_sockets() {
 #[test]
 fn thousands_of_clients_take_nothing_from_the_hosts_own() {
     const MANY: usize = 4_000;
-    procfs::allow_descriptors(MANY as u64 + 1_000);
+    procfs::allow_descriptors(MANY as u64 + 1_000, MANY as u64 + 1_000);
     for server in servers::both() {
         let database = Database::with(&server, 2, &["maxclients 200", "weir.threads 2"]);
         let host = &database.host;

@@ -14,12 +14,13 @@ fn writes_wait_and_reads_do_not() {
     for server in servers::both() {
         let database = Database::with(&server, 2, &["weir.threads 2"], &[]);
         let mut operator = database.client();
-        let writes: [&[&str]; 6] = [
+        let writes: [&[&str]; 7] = [
             &["SET a 1"],
             &["MSET a 1 b 2 c 3 d 4"],
             &["PFCOUNT hll"],
             &["FLUSHALL"],
             &["EVAL return 0"],
+            &["EVAL #!lua\nreturn\t'flags=no-writes' 0"],
             &["MULTI", "SET a 1", "EXEC"],
         ];
         assert_eq!(operator.command("CLIENT PAUSE 100000 WRITE"), ok());
@@ -40,8 +41,16 @@ fn writes_wait_and_reads_do_not() {
         let mut reader = database.client();
         assert!(reader.command("GET a").is_nil());
         assert!(reader.command("MGET a b c").items().iter().all(Value::is_nil));
+        // A script may say that it only reads.
+        let script = "#!lua name=x flags=no-writes\nreturn 12";
+        assert!(reader.call(&["EVAL", script, "0"]).error_text().unwrap().contains("shebang"));
+        let script = "#!lua flags=allow-oom,no-writes\nreturn redis.call('get', KEYS[1]) or 12";
+        assert_eq!(reader.call(&["EVAL", script, "1", "a"]), Value::Int(12));
+        assert_eq!(reader.command("MULTI"), ok());
+        assert_eq!(reader.call(&["EVAL", script, "1", "a"]).text(), "QUEUED");
+        assert_eq!(reader.command("EXEC"), Value::Array(vec![Value::Int(12)]));
         let blocked = reader.command("INFO clients").text();
-        assert!(blocked.contains("blocked_clients:6\r\n"), "{blocked}");
+        assert!(blocked.contains("blocked_clients:7\r\n"), "{blocked}");
         assert_eq!(operator.command("CLIENT UNPAUSE"), ok());
         for (client, lines) in paused.iter_mut().zip(writes) {
             let _ = client.read();

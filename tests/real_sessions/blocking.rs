@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lab::client::{Client, Value, bulk, ok};
-use lab::servers;
+use lab::{procfs, servers};
 
 use super::Database;
 
@@ -54,6 +54,59 @@ fn many_clients_wait_and_hold_up_nobody() {
         let clients = database.shards.primary(0).client().command("CLIENT LIST").text();
         let pinned = clients.lines().filter(|line| line.contains("name=weir-pinned")).count();
         assert!(pinned <= 64, "{pinned} connections are kept for nobody");
+    }
+}
+
+/// How many clients of the endpoint wait.
+fn blocked(client: &mut Client) -> usize {
+    let info = client.command("INFO clients").text();
+    let field = info.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
+    field.and_then(|number| number.parse().ok()).expect("INFO tells")
+}
+
+/// All at once, so that their connections to the shards are opened at once too. Where the machine
+/// doesn't let a process have twice as many descriptors, those for whom there are none are told so.
+#[test]
+fn ten_thousand_clients_wait() {
+    const CLIENTS: usize = 10_000;
+    let limit = procfs::allow_descriptors(2 * CLIENTS as u64 + 1_000, CLIENTS as u64 + 1_000);
+    // The host's own, and those that each worker needs beside those of its clients.
+    let waiting = CLIENTS.min(usize::try_from(limit).unwrap() - CLIENTS - 500);
+    for server in servers::both() {
+        let lines = ["maxclients 100", "weir.maxclients 10100", "weir.threads 2"];
+        let database = Database::with(&server, 2, &lines);
+        let mut client = database.client();
+        assert_eq!(client.command("SET k v"), ok());
+        let mut waiters: Vec<Client> = (0..CLIENTS).map(|_| database.client()).collect();
+        for (number, waiter) in waiters.iter_mut().enumerate() {
+            waiter.send(&["BLPOP", &format!("list:{number}"), "0"]);
+        }
+        let enough = lab::within(Duration::from_secs(60), || {
+            (blocked(&mut client) >= waiting).then_some(())
+        });
+        assert!(enough.is_some(), "{} of {CLIENTS} wait", blocked(&mut client));
+        assert_eq!(client.command("SET k w"), ok());
+        for number in 0..CLIENTS {
+            client.send(&["RPUSH", &format!("list:{number}"), &number.to_string()]);
+        }
+        for _ in 0..CLIENTS {
+            assert_eq!(client.read(), Value::Int(1));
+        }
+        let mut refused = 0;
+        for (number, waiter) in waiters.iter_mut().enumerate() {
+            match waiter.read() {
+                Value::Error(text) => {
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    assert!(text.contains("was not executed (Too many open files"), "{text}");
+                    refused += 1;
+                }
+                told => {
+                    assert_eq!(told, pair(&format!("list:{number}"), &number.to_string()));
+                }
+            }
+        }
+        assert!(refused <= CLIENTS - waiting, "{refused} were refused");
+        assert_eq!(blocked(&mut client), 0);
     }
 }
 
