@@ -194,6 +194,8 @@ pub(super) struct Link {
     pub refusal: Option<String>,
     /// The shard's error when it refused the link's lane.
     pub lane_refusal: Option<Vec<u8>>,
+    /// A command of a transaction that is said again was refused because its slot is elsewhere.
+    pub detoured: bool,
     /// What the round that is out has brought so far.
     pub round: RoundReplies,
     /// Since when it owes a reply without having sent a byte.
@@ -249,6 +251,7 @@ impl Link {
             own_reply: Vec::new(),
             refusal: None,
             lane_refusal: None,
+            detoured: false,
             round: RoundReplies::default(),
             silent_since: now,
             pause: None,

@@ -301,6 +301,7 @@ impl Engine {
             return;
         };
         link.owner = None;
+        link.detoured = false;
         let (shard, Role::Pinned(lane), tainted) = (link.shard, link.role, link.tainted) else {
             return;
         };

@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use crate::ids::{LinkId, SessionId, ShardId, Time};
 use crate::limits;
 use crate::pipeline::Piece;
-use crate::resp::write;
-use crate::session::SeatNumber;
+use crate::resp::{Parsed, Parser, write};
+use crate::session::{SeatNumber, Sent};
 use crate::shards::{Address, HashSlot, Kind};
 use crate::text;
 
@@ -77,6 +77,8 @@ fn address(place: &str, asked: Option<&Address>) -> Option<Address> {
 struct Refused {
     token: Token,
     request: Vec<u8>,
+    /// It is EXEC, of these.
+    transaction: Option<(Sent, HashSlot)>,
     /// Its session waits in it: it needs a link of its own.
     blocks: bool,
 }
@@ -105,6 +107,8 @@ pub(super) struct Detours {
     later: Vec<Later>,
     /// Since when each is on its way, and how many shards have refused it.
     under_way: HashMap<Claim, (Time, u32)>,
+    /// What an EXEC that was sent is about.
+    transactions: HashMap<Claim, (Sent, HashSlot)>,
 }
 
 impl Detours {
@@ -121,19 +125,20 @@ impl Detours {
 
     /// A command has been answered for good, or its session is gone.
     pub(super) fn arrived(&mut self, token: Token) {
-        if !self.under_way.is_empty()
+        if (!self.under_way.is_empty() || !self.transactions.is_empty())
             && let Some(claim) = claim(token)
         {
             self.under_way.remove(&claim);
+            self.transactions.remove(&claim);
         }
     }
 
     /// A session is gone.
     pub(super) fn forget(&mut self, id: SessionId) {
-        if !self.under_way.is_empty() {
-            self.under_way.retain(|(session, ..), _| *session != id);
-            self.later.retain(|later| later.refused.token.session() != Some(id));
-        }
+        let is_other = |claim: &Claim| claim.0 != id;
+        self.under_way.retain(|claim, _| is_other(claim));
+        self.transactions.retain(|claim, _| is_other(claim));
+        self.later.retain(|later| later.refused.token.session() != Some(id));
     }
 }
 
@@ -202,25 +207,35 @@ impl Engine {
             return false;
         }
         let asked = self.shards[shard.index()].address.as_ref();
-        let Some(detour) = Detour::of(link.pipeline.bytes(piece), kind, asked) else {
-            return false;
-        };
-        let Some(session) = token.session().and_then(|session| self.sessions.get(session)) else {
-            return false;
-        };
-        // What a transaction is made of is on one connection, and stays there: EXEC is told.
-        if session.transaction.is_some() {
-            return false;
-        }
-        let Some(request) = link.pipeline.front_request().filter(|request| !is_exec(request))
+        let reply = link.pipeline.bytes(piece);
+        let undone = std::mem::take(&mut link.detoured) && reply.starts_with(b"-EXECABORT ");
+        let Some(detour) = Detour::of(reply, kind, asked).or(undone.then_some(Detour::Later))
         else {
             return false;
         };
-        let blocks = matches!(session.mode, Mode::Blocked { .. });
-        let refused = Refused { token, request: request.to_vec(), blocks };
         let (Some(session), Some(claim)) = (token.session(), claim(token)) else {
             return false;
         };
+        let Some(asker) = self.sessions.get(session) else {
+            return false;
+        };
+        if asker.transaction.as_ref().is_some_and(|open| open.shard == Some(shard)) {
+            // Where slots don't move, it is the shard's to say.
+            return kind == Kind::Cluster && self.transaction_moves(id, role, piece, session);
+        }
+        let Some(request) = link.pipeline.front_request() else {
+            return false;
+        };
+        let transaction = self.detours.transactions.remove(&claim);
+        if is_exec(request) && transaction.is_none() {
+            return false;
+        }
+        let blocks = matches!(asker.mode, Mode::Blocked { .. });
+        // What was queued in a transaction that has ended since is no command of its own.
+        if kind == Kind::Apart && matches!(role, Role::Pinned(_)) && !blocks {
+            return false;
+        }
+        let refused = Refused { token, request: request.to_vec(), transaction, blocks };
         let (since, hops) = self.detours.under_way.get(&claim).copied().unwrap_or((now, 0));
         if now.since(since) >= self.settings.failover_timeout {
             self.detours.under_way.remove(&claim);
@@ -241,9 +256,89 @@ impl Engine {
         true
     }
 
+    // ---------------------------------------------------------------- transactions
+
+    /// A command between MULTI and EXEC, or WATCH, whose slot is another shard's by now. Nothing has
+    /// been executed, so EXEC says all of it again there; if keys are watched, it answers as if they
+    /// had changed.
+    fn transaction_moves(
+        &mut self,
+        id: LinkId,
+        role: Role,
+        piece: &Piece<Token>,
+        session: SessionId,
+    ) -> bool {
+        let (Some(link), Token::Reply { seat, .. }) = (self.links.get_mut(id), piece.token) else {
+            return false;
+        };
+        let shard = link.shard;
+        link.pipeline.done(piece);
+        let transaction = self.sessions.get_mut(session).and_then(|s| s.transaction.as_mut());
+        let mut reply = b"+OK\r\n".as_slice();
+        if let Some(transaction) = transaction {
+            match &mut transaction.queue {
+                Some(queue) if queue.sent.is_some() => queue.moved = true,
+                _ => transaction.lost = true,
+            }
+            if transaction.is_open() {
+                reply = b"+QUEUED\r\n";
+            }
+        }
+        self.fill_seat(session, seat, reply);
+        self.doubt(shard);
+        self.link_replied(id, role, piece.token);
+        true
+    }
+
+    /// What an EXEC that is about to be sent is made of, in case it must be said again.
+    pub(super) fn keep_for_detour(&mut self, token: Token, sent: Option<(Sent, HashSlot)>) {
+        if let (Some(claim), Some(sent)) = (claim(token), sent) {
+            self.detours.transactions.insert(claim, sent);
+        }
+    }
+
+    /// Says a whole transaction again, where its slot is.
+    pub(super) fn say_again(&mut self, token: Token, sent: Sent, slot: HashSlot) {
+        let Some(claim) = claim(token) else {
+            return;
+        };
+        let now = self.now;
+        self.detours.under_way.insert(claim, (now, 1));
+        let (request, transaction) = (EXEC.to_vec(), Some((sent, slot)));
+        let refused = Refused { token, request, transaction, blocks: false };
+        self.detours.later.push(Later { at: now, refused, to: To::OwnerOf(slot) });
+    }
+
+    fn send_queue(&mut self, link: LinkId, sent: &Sent) {
+        let token = Token::Own(Own::Queued);
+        self.send_by(link, token, |out| write::request(out, &["MULTI"]));
+        let (mut rest, mut parser) = (sent.requests.as_slice(), Parser::default());
+        for _ in 0..sent.count {
+            let Parsed::Complete { len } = parser.parse(rest) else {
+                return;
+            };
+            let (request, others) = rest.split_at(len);
+            self.send_by(link, token, |out| out.extend_from_slice(request));
+            rest = others;
+        }
+    }
+
+    /// What was sent in a transaction for which no client waits has been answered.
+    pub(super) fn queued_elsewhere(&mut self, id: LinkId, reply: &[u8]) {
+        let kind = self.map.kind();
+        if let Some(link) = self.links.get_mut(id) {
+            link.detoured |= Detour::of(reply, kind, None).is_some();
+        }
+    }
+
+    // ---------------------------------------------------------------- again
+
     fn detour(&mut self, refused: Refused, detour: Detour, from: ShardId, hops: u32) {
         if !matches!(detour, Detour::Ask(..)) {
             self.doubt(from);
+        }
+        if let Some((_, slot)) = refused.transaction {
+            return self.send_later(refused, To::OwnerOf(slot));
         }
         let straight = hops < limits::DETOURS_AT_ONCE;
         let known = |place: Option<Address>| self.map.shard_at(&place?);
@@ -301,8 +396,14 @@ impl Engine {
         }
     }
 
+    /// Whether a command has been on its way for as long as it may.
+    fn is_late(&self, token: Token) -> bool {
+        let since = claim(token).and_then(|claim| self.detours.under_way.get(&claim));
+        since.is_none_or(|(since, _)| self.now.since(*since) >= self.settings.failover_timeout)
+    }
+
     fn send_again(&mut self, refused: Refused, shard: ShardId, asking: bool) {
-        let Refused { token, request, blocks } = refused;
+        let Refused { token, request, transaction, blocks } = refused;
         let Some(id) = token.session() else {
             return;
         };
@@ -311,7 +412,12 @@ impl Engine {
         };
         let lane = session.lane;
         // A session that is told of changes says everything on links of its own.
-        let link = if blocks || session.is_pushed_to() {
+        let pinned = blocks || transaction.is_some() || session.is_pushed_to();
+        if pinned && !self.shards[shard.index()].is_up() && !self.is_late(token) {
+            let to = transaction.as_ref().map_or(To::Shard(shard), |(_, slot)| To::OwnerOf(*slot));
+            return self.send_later(Refused { token, request, transaction, blocks }, to);
+        }
+        let link = if pinned {
             match self.pin_now(id, shard) {
                 Ok(link) => Some(link),
                 Err(text) => return self.fail_command(token, text.as_bytes()),
@@ -321,12 +427,17 @@ impl Engine {
         };
         let Some(link) = link else {
             if asking {
-                return self.send_later(Refused { token, request, blocks }, To::Shard(shard));
+                let refused = Refused { token, request, transaction, blocks };
+                return self.send_later(refused, To::Shard(shard));
             }
             return self.send_on(shard, lane, token, |out| out.extend_from_slice(&request));
         };
         if asking {
             self.send_by(link, Token::Own(Own::Queued), |out| write::request(out, &["ASKING"]));
+        }
+        if let Some((sent, slot)) = transaction {
+            self.send_queue(link, &sent);
+            self.keep_for_detour(token, Some((sent, slot)));
         }
         self.send_by(link, token, |out| out.extend_from_slice(&request));
         if blocks {
@@ -335,8 +446,9 @@ impl Engine {
     }
 }
 
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
 fn is_exec(request: &[u8]) -> bool {
-    const EXEC: &[u8] = b"*1\r\n$4\r\nexec\r\n";
     request.eq_ignore_ascii_case(EXEC)
 }
 

@@ -298,6 +298,7 @@ impl Engine {
             Own::Moved if reply.starts_with(b"-") => {
                 self.reject_link(id, "it refuses a client that changes its user or database");
             }
+            Own::Queued => self.queued_elsewhere(id, reply),
             Own::PinUnblocked(pin) => self.pin_unblocked(pin, reply),
             Own::Right { lane, local } => self.right_reply(lane, local, reply),
             Own::Left => self.left_door(id),
@@ -307,13 +308,7 @@ impl Engine {
             Own::Tracked if reply.starts_with(b"-") => {
                 self.reject_link(id, "it no longer lets a client track what it reads");
             }
-            Own::Unblocked
-            | Own::Queued
-            | Own::Moved
-            | Own::Tracked
-            | Own::Ping
-            | Own::Message
-            | Own::Push => {}
+            Own::Unblocked | Own::Moved | Own::Tracked | Own::Ping | Own::Message | Own::Push => {}
         }
     }
 

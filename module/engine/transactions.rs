@@ -12,7 +12,8 @@ use crate::limits;
 use crate::merge;
 use crate::resp::{Parsed, Parser, Request, write};
 use crate::route::{ClientSub, CrossSlot, Local, Place, Plan, Step};
-use crate::session::{Queue, Transaction};
+use crate::session::{Queue, Sent, Transaction};
+use crate::shards::{HashSlot, Kind};
 use crate::text;
 
 use super::Engine;
@@ -117,6 +118,9 @@ impl Engine {
         if let Err(served) = self.permit_known(id, no_auth) {
             return served;
         }
+        if step == Step::Unwatch && self.awaits_moves(id) {
+            return Served::Later;
+        }
         match step {
             Step::Multi => self.multi(id, bytes),
             Step::Watch => match self.watched_place(request) {
@@ -144,6 +148,7 @@ impl Engine {
     }
 
     fn multi(&mut self, id: SessionId, request: &[u8]) -> Served {
+        let cluster = self.map.kind() == Kind::Cluster;
         let only = self.map.is_one_shard().then(|| self.map.first());
         let watched = self.transaction(id).map(|t| (t.shard, t.lost));
         let shard = match watched {
@@ -172,7 +177,9 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(id) {
             let transaction = session.transaction.get_or_insert_default();
             transaction.shard = transaction.shard.or(shard);
-            transaction.queue = Some(Queue::default());
+            // What is watched can't be watched elsewhere from when it was.
+            let sent = (cluster && !transaction.watching).then(Sent::default);
+            transaction.queue = Some(Queue { sent, ..Queue::default() });
         }
         Served::Done
     }
@@ -244,6 +251,9 @@ impl Engine {
         len: usize,
     ) -> Served {
         let bytes = &request.bytes[..len];
+        if matches!(what, InMulti::Step(Step::Exec | Step::Discard)) && self.awaits_moves(id) {
+            return Served::Later;
+        }
         match what {
             InMulti::Step(Step::Multi) => self.error_reply(id, text::NESTED_MULTI),
             InMulti::Step(Step::Watch) => self.error_reply(id, text::WATCH_IN_MULTI),
@@ -278,6 +288,12 @@ impl Engine {
             InMulti::Step(Step::Unwatch) => self.queue_up(id, None, false, bytes),
             InMulti::Queue { place, writes } => self.queue_up(id, place, writes, bytes),
         }
+    }
+
+    /// Where slots move, a transaction ends only when it is known of all its commands that they are
+    /// queued: one whose slot has moved must not be taken for a command of its own.
+    fn awaits_moves(&mut self, id: SessionId) -> bool {
+        self.map.kind() == Kind::Cluster && self.must_drain(id)
     }
 
     fn queued(&mut self, id: SessionId) -> Served {
@@ -325,10 +341,24 @@ impl Engine {
             }
         };
         match self.join_transaction(id, shard, place, writes) {
-            Ok(link) => self.forward_by(id, link, request),
+            Ok(link) => {
+                self.remember_sent(id, Some(request));
+                self.forward_by(id, link, request);
+            }
             Err(served) => return served,
         }
         Served::Done
+    }
+
+    /// A command of the transaction leaves; none if its bytes can't be remembered.
+    pub(super) fn remember_sent(&mut self, id: SessionId, request: Option<&[u8]>) {
+        let Some(queue) = self.transaction(id).and_then(|t| t.queue.as_mut()) else {
+            return;
+        };
+        match request {
+            Some(request) => queue.remember(request, limits::TRANSACTION_WAITING_MAX),
+            None => queue.sent = None,
+        }
     }
 
     /// One more command of the transaction is about to leave: by which link.
@@ -394,6 +424,7 @@ impl Engine {
                 break;
             };
             let (request, others) = rest.split_at(len);
+            self.remember_sent(id, Some(request));
             self.send_by(link, Token::Own(Own::Queued), |out| out.extend_from_slice(request));
             rest = others;
         }
@@ -445,8 +476,10 @@ impl Engine {
                 return self.error_reply(id, &text::exec_aborted(&text));
             }
         };
-        let queue = self.end_transaction(id);
-        let writes = queue.writes;
+        let slot = self.transaction(id).and_then(|t| t.slot).and_then(HashSlot::new);
+        let mut queue = self.end_transaction(id);
+        let (writes, moved) = (queue.writes, queue.moved);
+        let sent = queue.sent.take().zip(slot);
         let mute = self.next_is_mute(id);
         let Some(session) = self.sessions.get_mut(id) else {
             return Served::Done;
@@ -458,9 +491,22 @@ impl Engine {
             let seat = session.seats.reserve_parts(1, finish, mute);
             Token::Part { session: id, seat, part: 0, writes }
         };
-        self.send_by(link, token, |out| out.extend_from_slice(request));
-        if matches!(token, Token::Part { .. }) {
-            // What the endpoint answers in it is done when the shard's reply comes.
+        // What the endpoint answers in it is done when the shard's reply comes; and what may have to
+        // be said again must not be overtaken meanwhile.
+        let drains = matches!(token, Token::Part { .. }) || sent.is_some();
+        match sent {
+            Some((sent, slot)) if moved => {
+                self.send_by(link, Token::Own(Own::Queued), |out| {
+                    write::request(out, &["DISCARD"]);
+                });
+                self.say_again(token, sent, slot);
+            }
+            sent => {
+                self.keep_for_detour(token, sent);
+                self.send_by(link, token, |out| out.extend_from_slice(request));
+            }
+        }
+        if drains {
             self.must_drain(id);
         }
         Served::Done
@@ -541,9 +587,10 @@ impl Engine {
 /// Whether keys of this place belong to the transaction. Those of another slot don't, though its
 /// shard may be the same: it must not work today and fail when a shard is added.
 fn is_at(transaction: &Transaction, place: Option<Place>) -> bool {
-    place.is_none_or(|place| {
-        transaction.shard.is_none_or(|ours| ours == place.shard)
-            && transaction.slot.is_none_or(|ours| ours == place.slot)
+    place.is_none_or(|place| match transaction.slot {
+        // It may have moved since the transaction began.
+        Some(ours) => ours == place.slot,
+        None => transaction.shard.is_none_or(|ours| ours == place.shard),
     })
 }
 

@@ -91,7 +91,10 @@ impl Engine {
             .is_some_and(|s| s.transaction.as_ref().is_some_and(|t| t.is_open()))
         {
             return match self.join_transaction(id, shard, place, writes) {
-                Ok(link) => Upstream::Link(link),
+                Ok(link) => {
+                    self.remember_sent(id, None);
+                    Upstream::Link(link)
+                }
                 Err(Served::Later) => Upstream::Later,
                 Err(Served::Done) => Upstream::Answered,
             };

@@ -18,7 +18,7 @@ use crate::resp::{Intake, Outbox, Parser, Version};
 
 pub use seats::{Gather, SeatNumber, Seats};
 pub use tracking::{Tracking, Wish};
-pub use transaction::{Queue, Transaction};
+pub use transaction::{Queue, Sent, Transaction};
 
 /// Who a client is, as the socket tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

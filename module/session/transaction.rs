@@ -39,12 +39,38 @@ pub struct Queue {
     pub waiting_count: usize,
     /// Those that the endpoint answers itself, each with its place among all.
     pub own: Vec<(usize, Vec<u8>)>,
+    /// Those that were sent, to be said again if their slot moves; none if they can't be.
+    pub sent: Option<Sent>,
+    /// The shard has said that their slot is another's: EXEC says all of it again there.
+    pub moved: bool,
     /// Some of them may move the shard's replication offset.
     pub writes: bool,
     /// One was refused, so that EXEC will be.
     pub aborted: bool,
     /// What WAIT and WAITAOF among `own` are answered with, once that has been found out.
     pub counts: [Option<Vec<u8>>; 2],
+}
+
+/// Commands of a transaction, as they were sent behind MULTI.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// One behind the other.
+    pub requests: Vec<u8>,
+    /// How many.
+    pub count: usize,
+}
+
+impl Queue {
+    /// One more was sent. More than `most` bytes are not remembered.
+    pub fn remember(&mut self, request: &[u8], most: usize) {
+        if let Some(sent) = &mut self.sent {
+            sent.requests.extend_from_slice(request);
+            sent.count += 1;
+        }
+        if self.sent.as_ref().is_some_and(|sent| sent.requests.len() > most) {
+            self.sent = None;
+        }
+    }
 }
 
 impl Transaction {

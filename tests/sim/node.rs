@@ -420,7 +420,11 @@ impl World {
         }
         let before = server.fsynced;
         server.fsynced = upto;
-        let from = server.log.partition_point(|item| item.end <= before);
+        // What came from a file, or with all data, may have no offset of its own.
+        let from = match before {
+            0 => 0,
+            _ => server.log.partition_point(|item| item.end <= before),
+        };
         for item in &server.log[from..] {
             if let (What::Write(entry), true) = (item.what, item.end <= upto) {
                 self.ledger.gains(entry, node, Having::OnDisk, self.now);
