@@ -178,8 +178,10 @@ impl Engine {
         let Some(session) = token.session().and_then(|session| self.sessions.get(session)) else {
             return false;
         };
-        // What a transaction is made of is on one connection, and stays there: EXEC is told.
-        if session.transaction.is_some() {
+        // What a transaction is made of is on one connection, and stays there: EXEC is told. The
+        // session may be done with it when the shard has yet to answer what is before EXEC.
+        let fixed = link.pipeline.front_end().is_none_or(|end| end <= link.fixed);
+        if session.transaction.is_some() || fixed {
             return false;
         }
         let Some(request) = link.pipeline.front_request().filter(|request| !is_exec(request))
