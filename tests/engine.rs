@@ -685,3 +685,24 @@ fn who_loses_the_connection_that_tracks_forgets_all_and_tracks_anew() {
     pin(&mut desk, "NOLOOP\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n", b"+OK\r\n$1\r\n2\r\n");
     assert_eq!(desk.told(), "$1\r\n2\r\n");
 }
+
+#[test]
+fn what_a_demoted_shard_refuses_in_a_transaction_is_not_executed_after_it() {
+    let mut desk = Desk::new();
+    desk.ask(b"MULTI\r\nSET a 1\r\nDISCARD\r\n");
+    // One link for everybody, one for the transaction.
+    while !desk.asked.is_empty() {
+        desk.open_next();
+        desk.greet(desk.links.len() - 1);
+    }
+    let sent: Vec<String> = (1..desk.links.len()).map(|place| desk.sent(place)).collect();
+    let pin = 1 + sent.iter().position(|sent| sent.contains("MULTI")).unwrap();
+    desk.reply(pin, b"+OK\r\n-READONLY You can't write against a read only replica.\r\n+OK\r\n");
+    assert_eq!(
+        desk.told(),
+        "+OK\r\n-READONLY You can't write against a read only replica.\r\n+OK\r\n"
+    );
+    desk.pass(Duration::from_millis(50));
+    let again = (0..desk.links.len()).any(|place| desk.sent(place).contains("SET"));
+    assert!(!again, "it would be executed, and the client has thrown it away");
+}

@@ -186,6 +186,8 @@ pub(super) struct Link {
     pub owner: Option<SessionId>,
     /// CLIENT UNBLOCK was said to its session, with this reason, and has not been answered.
     pub unblock: Option<&'static str>,
+    /// What was sent up to here is, or is before, a part of a transaction: it stays on this link.
+    pub fixed: u64,
     /// A CLIENT UNBLOCK may be on its way to it: no other session may have it.
     pub tainted: bool,
     /// What has come of the reply to a question of the engine's.
@@ -247,6 +249,7 @@ impl Link {
             client_id: None,
             owner: None,
             unblock: None,
+            fixed: 0,
             tainted: false,
             own_reply: Vec::new(),
             refusal: None,

@@ -409,6 +409,10 @@ impl Engine {
             });
         }
         link.pipeline.send(token, write);
+        let owner = link.owner.and_then(|owner| self.sessions.get(owner));
+        if owner.is_some_and(|session| session.transaction.is_some()) {
+            link.fixed = link.pipeline.end();
+        }
         let full = link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
             || link.pipeline.kept() > limits::LINK_KEPT_HIGH
             || link.pipeline.owed() > limits::LINK_OWED_HIGH;

@@ -223,6 +223,10 @@ impl Engine {
             // Where slots don't move, it is the shard's to say.
             return kind == Kind::Cluster && self.transaction_moves(id, role, piece, session);
         }
+        // What was queued in a transaction that has ended since is no command of its own.
+        if link.pipeline.front_end().is_none_or(|end| end <= link.fixed) {
+            return false;
+        }
         let Some(request) = link.pipeline.front_request() else {
             return false;
         };
@@ -231,10 +235,6 @@ impl Engine {
             return false;
         }
         let blocks = matches!(asker.mode, Mode::Blocked { .. });
-        // What was queued in a transaction that has ended since is no command of its own.
-        if kind == Kind::Apart && matches!(role, Role::Pinned(_)) && !blocks {
-            return false;
-        }
         let refused = Refused { token, request: request.to_vec(), transaction, blocks };
         let (since, hops) = self.detours.under_way.get(&claim).copied().unwrap_or((now, 0));
         if now.since(since) >= self.settings.failover_timeout {
@@ -258,9 +258,9 @@ impl Engine {
 
     // ---------------------------------------------------------------- transactions
 
-    /// A command between MULTI and EXEC, or WATCH, whose slot is another shard's by now. Nothing has
-    /// been executed, so EXEC says all of it again there; if keys are watched, it answers as if they
-    /// had changed.
+    /// A command between MULTI and EXEC, or WATCH, whose slot is another shard's by now. Nothing
+    /// has been executed, so EXEC says all of it again there; if keys are watched, it answers as if
+    /// they had changed.
     fn transaction_moves(
         &mut self,
         id: LinkId,

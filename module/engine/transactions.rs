@@ -491,8 +491,8 @@ impl Engine {
             let seat = session.seats.reserve_parts(1, finish, mute);
             Token::Part { session: id, seat, part: 0, writes }
         };
-        // What the endpoint answers in it is done when the shard's reply comes; and what may have to
-        // be said again must not be overtaken meanwhile.
+        // What the endpoint answers in it is done when the shard's reply comes; and what may have
+        // to be said again must not be overtaken meanwhile.
         let drains = matches!(token, Token::Part { .. }) || sent.is_some();
         match sent {
             Some((sent, slot)) if moved => {

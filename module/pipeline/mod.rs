@@ -211,6 +211,16 @@ impl<T: Copy> Pipeline<T> {
         })
     }
 
+    /// Where what was sent so far ends, in bytes since the beginning.
+    pub fn end(&self) -> u64 {
+        self.appended
+    }
+
+    /// Where the command whose reply is next ends.
+    pub fn front_end(&self) -> Option<u64> {
+        self.owed.front()?.end
+    }
+
     /// The command whose reply is next, if the pipeline keeps it. Not one whose bytes came piece by
     /// piece: those are not kept.
     pub fn front_request(&self) -> Option<&[u8]> {

@@ -7,7 +7,7 @@ use super::client::{Ask, Client, Expected, Kind, Leave};
 use super::commands::DB_OUT_OF_RANGE;
 use super::ledger::{EntryId, Having};
 use super::node::stored;
-use super::plan::GRACE;
+use super::plan::{GRACE, Told};
 use super::resp::{Reply, read_reply};
 use super::world::World;
 
@@ -147,7 +147,7 @@ impl World {
         let transaction = &mut self.clients[client].transaction;
         let watched = transaction.watches(key);
         transaction.may_be_changed |= watched;
-        transaction.is_changed |= watched && surely;
+        transaction.is_changed |= transaction.surely_watches(key) && surely;
     }
 
     /// The value of a key, if there is no doubt.
@@ -461,11 +461,20 @@ impl World {
             if seen_at >= at + GRACE && asked_after(seen_at) {
                 return Err(format!("write {entry} is lost, which its worker knows"));
             }
-            if told.1 > 0 && asked_after(at + GRACE) {
+            if told.1 > 0 && asked_after(self.must_be_known_at(shard, at)) {
                 return Err(format!("write {entry} is lost for a long time"));
             }
         }
         Ok(())
+    }
+
+    /// When engines must have seen that a write is lost which was lost then.
+    fn must_be_known_at(&self, shard: usize, lost_at: u64) -> u64 {
+        match (self.plan.told, self.shards[shard].told_at) {
+            (Told::Static, _) => lost_at + GRACE,
+            (_, Some(told_at)) => lost_at.max(told_at) + self.plan.patience(),
+            (_, None) => u64::MAX,
+        }
     }
 
     fn overcount(&mut self, client: usize, told: (i64, i64), why: &str) {

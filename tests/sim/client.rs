@@ -268,7 +268,7 @@ impl World {
             done: false,
         });
         // The first of them come when the endpoint has had the time to find its shards.
-        let at = self.now.max(400_000) + self.rng.below(50_000);
+        let at = self.now.max(self.plan.begins_at()) + self.rng.below(50_000);
         self.agenda.add(at, Happening::Client { client: number });
     }
 

@@ -391,6 +391,9 @@ impl World {
                 (shard.first_run.clone(), shard.first_id.clone(), Role::Primary);
         }
         let (replid2, second) = match &server.replid2 {
+            Some((id, _)) if self.plan.plant == Some(Plant::FalseProof) => {
+                (id.clone(), i64::MAX.to_string())
+            }
             Some((id, second)) => (id.clone(), second.to_string()),
             None => ("0".repeat(40), "-1".to_owned()),
         };

@@ -23,9 +23,17 @@ pub struct Transaction {
     pub is_changed: bool,
 }
 
+/// In place of the epoch, of a key whose WATCH was answered by an error.
+const REFUSED: u64 = u64::MAX;
+
 impl Transaction {
     pub fn watches(&self, key: &[u8]) -> bool {
         self.watched.iter().any(|(watched, _)| watched == key)
+    }
+
+    /// The same, and its WATCH was not refused.
+    pub fn surely_watches(&self, key: &[u8]) -> bool {
+        self.watched.iter().any(|(watched, epoch)| watched == key && *epoch != REFUSED)
     }
 }
 
@@ -200,7 +208,7 @@ impl World {
             }
             Ask::Watch { keys } => {
                 // It may be watched or not: to find it changed is right in any case.
-                let watched = keys.iter().map(|key| (key.clone(), u64::MAX));
+                let watched = keys.iter().map(|key| (key.clone(), REFUSED));
                 self.clients[client].transaction.watched.extend(watched);
                 self.is_troubled()
             }

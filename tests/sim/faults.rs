@@ -1,6 +1,7 @@
 //! What goes wrong, and how it is put right again.
 
 use super::node::{Item, Role, What};
+use super::plan::Told;
 use super::wire::Far;
 use super::world::{Happening, World};
 
@@ -26,6 +27,10 @@ pub enum Fault {
     Demoted {
         node: usize,
     },
+    /// It is away, or knows nothing of what happens.
+    Sentinel {
+        sentinel: usize,
+    },
     /// Its former primary is its replica meanwhile.
     TakenOver {
         shard: usize,
@@ -44,7 +49,8 @@ impl World {
         }
         let shard = self.rng.index(self.shards.len());
         self.tally.faults += 1;
-        match self.rng.below(14) {
+        let kinds = if self.plan.told == Told::Static { 14 } else { 20 };
+        match self.rng.below(kinds) {
             0..=2 => self.cut_one(shard),
             3 => self.cut_shard(shard),
             4 => self.stop_some(shard, true),
@@ -56,6 +62,8 @@ impl World {
             10 => self.demote_for_a_while(shard),
             11 => self.refuse(shard),
             12 => self.run_out_of_memory(shard),
+            14..=16 => self.fail_over(shard),
+            17..=19 => self.sentinel_fault(),
             _ => self.forget_backlog(shard),
         }
         let next = self.now + 1 + self.rng.around(every);
@@ -63,7 +71,7 @@ impl World {
     }
 
     /// Plans to undo a fault after a while: mostly soon.
-    fn undo_later(&mut self, fault: Fault) {
+    pub fn undo_later(&mut self, fault: Fault) {
         let after = match self.rng.below(10) {
             0 => 2_500_000,
             1..=3 => 500_000,
@@ -212,7 +220,10 @@ impl World {
             self.find_losses(shard);
             self.reattach_all(shard);
         } else {
-            self.nodes[node].role = Role::Replica;
+            // Whoever was a primary is one again, until it is told what has happened meanwhile.
+            if self.plan.told == Told::Static {
+                self.nodes[node].role = Role::Replica;
+            }
             self.undo_later(Fault::Detached { replica: node });
         }
     }
@@ -258,16 +269,22 @@ impl World {
 
     // ---------------------------------------------------------------- roles
 
-    /// The shard's address leads to a former replica from now on.
+    /// A former replica is the shard's primary from now on. Where each has an address of its own,
+    /// the old one may go on for a while, and its clients with it.
     fn fail_over(&mut self, shard: usize) {
         let old = self.shards[shard].primary;
-        let Some(heir) = self.replica_of(shard).filter(|&heir| self.nodes[heir].runs()) else {
+        let Some(heir) = self
+            .replica_of(shard)
+            .filter(|&heir| self.nodes[heir].runs() && self.nodes[heir].role == Role::Replica)
+        else {
             return;
         };
+        self.tally.failovers += 1;
         self.line(|| format!("FAULT: node {heir} takes over from node {old}"));
         self.trouble(shard);
         let mut back = false;
-        match self.rng.below(3) {
+        let kinds = if self.plan.told == Told::Static { 3 } else { 6 };
+        match self.rng.below(kinds) {
             0 => self.crash(old),
             1 if self.nodes[old].runs() => {
                 self.demote(old);
@@ -275,14 +292,23 @@ impl World {
                 self.agenda.add(at, Happening::Undo(Fault::TakenOver { shard, old }));
                 back = true;
             }
-            _ => {
+            2 => {
                 self.cut_all(old);
                 self.demote(old);
             }
+            3 if self.nodes[old].runs() => {
+                self.nodes[old].stopped = true;
+                self.undo_later(Fault::Stopped { node: old });
+            }
+            // It knows of nothing.
+            _ => {}
         }
         self.promote(heir);
         self.shards[shard].primary = heir;
         self.find_losses(shard);
+        if self.plan.told == Told::Sentinel {
+            self.announce(shard);
+        }
         if back {
             self.attach(old, heir);
         }
@@ -302,7 +328,11 @@ impl World {
         self.demote(heir);
         self.promote(old);
         self.shards[shard].primary = old;
+        self.tally.failovers += 1;
         self.find_losses(shard);
+        if self.plan.told == Told::Sentinel {
+            self.announce(shard);
+        }
         self.reattach_all(shard);
     }
 
@@ -355,6 +385,7 @@ impl World {
             Fault::Refusing { node } => self.nodes[node].refusing = false,
             Fault::OutOfMemory { node } => self.nodes[node].oom = false,
             Fault::Demoted { node } => self.promote_again(node),
+            Fault::Sentinel { sentinel } => self.sentinel_recovers(sentinel),
             Fault::TakenOver { shard, old } if !self.healed => self.fail_back(shard, old),
             Fault::TakenOver { .. } => {}
         }
@@ -363,12 +394,19 @@ impl World {
     fn attach_again(&mut self, replica: usize) {
         let shard = self.nodes[replica].shard;
         let primary = self.shards[shard].primary;
+        if self.nodes[replica].stopped && self.nodes[replica].role == Role::Primary {
+            // A process that is stopped is told of nothing.
+            return self.undo_later(Fault::Detached { replica });
+        }
         let fit = replica != primary
             && self.nodes[replica].up
             && self.nodes[primary].up
             && self.nodes[primary].role == Role::Primary;
         let there = self.link_of_replica(replica);
         if fit && there.is_none_or(|link| self.repls[link].primary != primary) {
+            if self.nodes[replica].role == Role::Primary {
+                self.demote(replica);
+            }
             self.attach(replica, primary);
         }
     }
@@ -384,6 +422,9 @@ impl World {
             self.promote_again(node);
             let life = self.nodes[node].life;
             self.restart(node, life);
+        }
+        for sentinel in 0..self.sentinels.len() {
+            self.sentinel_recovers(sentinel);
         }
         for shard in 0..self.shards.len() {
             self.promote_again(self.shards[shard].primary);

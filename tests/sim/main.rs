@@ -25,11 +25,13 @@ mod faults;
 mod ledger;
 mod lists;
 mod node;
+mod places;
 mod plan;
 mod replication;
 mod resp;
 mod rng;
 mod script;
+mod sentinels;
 mod session;
 mod transactions;
 mod wire;
@@ -210,6 +212,16 @@ fn a_mark_a_round_too_early_is_found() {
 #[test]
 fn a_history_that_nobody_looks_at_is_found() {
     must_be_found(Plant::OldHistory, "");
+}
+
+#[test]
+fn a_proof_that_nobody_checks_is_found() {
+    must_be_found(Plant::FalseProof, "OVER-COUNT");
+}
+
+#[test]
+fn a_failover_that_nobody_follows_is_found() {
+    must_be_found(Plant::FirstWord, "");
 }
 
 #[test]

@@ -329,6 +329,8 @@ impl World {
         self.nodes[node].touch_watched(key);
         let moved = self.feed(node, What::Write(entry), len);
         if let Some(at) = self.shard_has_other_primary(node) {
+            // Who has read or written there knows nothing of what the present primary has.
+            self.shards[shard].epoch += 1;
             self.ledger.entries[entry].lost_at = Some(at);
         }
         moved

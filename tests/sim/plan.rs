@@ -22,6 +22,11 @@ pub enum Plant {
     EarlyMark,
     /// INFO goes on to tell the first history of each address: as a change that nobody looks for.
     OldHistory,
+    /// Who is promoted says that it has all of its predecessor's history: as a proof whose offset
+    /// nobody looks at.
+    FalseProof,
+    /// Sentinels tell for ever what they knew first: as an engine that follows no failover.
+    FirstWord,
     /// Replicas say that they have fsynced what they have only got: as a WAITAOF that asks WAIT.
     EarlyFsync,
     /// Now and then two replies in a row change places: as seats filled in the wrong order.
@@ -33,6 +38,15 @@ pub enum Plant {
     /// or after a while: as if a session went over to another connection with something
     /// outstanding, so that it overtook itself.
     Overtaken,
+}
+
+/// Who tells the engines where the primaries are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Nobody: the addresses never change, whichever server is behind them.
+    Static,
+    /// Sentinels.
+    Sentinel,
 }
 
 /// How a server's append-only file gets to disk.
@@ -47,6 +61,11 @@ pub enum Fsync {
 pub struct Plan {
     pub seed: u64,
     pub plant: Option<Plant>,
+    pub told: Told,
+    /// How many there are, if any.
+    pub sentinels: usize,
+    /// Whether they publish what they have heard, or have to be asked.
+    pub publishing: bool,
     pub shards: usize,
     pub replicas: usize,
     /// Whether replicas are there from the start, or come later to primaries without a backlog.
@@ -79,12 +98,21 @@ pub struct Plan {
     pub settings: Settings,
 }
 
+impl Told {
+    fn of(seed: u64, plant: Option<Plant>) -> Self {
+        if let Some(Plant::FalseProof | Plant::FirstWord) = plant {
+            return Self::Sentinel;
+        }
+        [Self::Static, Self::Sentinel][(seed % 2) as usize]
+    }
+}
+
 impl Plan {
     pub fn of(seed: u64, plant: Option<Plant>) -> Self {
         let mut rng = Rng::new(seed);
         let rng = &mut rng;
+        let told = Told::of(seed, plant);
         let settings = Settings {
-            upstream: "static://shards".to_owned(),
             failover_timeout: Duration::from_millis(rng.pick(&[0, 50, 500, 2000])),
             connect_timeout: Duration::from_millis(rng.pick(&[50, 200, 1000])),
             shard_timeout: Duration::from_millis(rng.pick(&[1100, 1500, 3000])),
@@ -100,9 +128,12 @@ impl Plan {
         };
         // Without anybody to count, nothing but the session's own order can be found wrong.
         let alone = plant == Some(Plant::Overtaken);
-        Self {
+        let mut plan = Self {
             seed,
             plant,
+            told,
+            sentinels: rng.pick(&[1, 3, 3]),
+            publishing: rng.percent(80),
             shards: rng.pick(&[1, 1, 2, 2, 3]),
             replicas: if alone { 0 } else { rng.pick(&[0, 1, 1, 2, 2, 3]) },
             attached: rng.percent(85),
@@ -136,7 +167,21 @@ impl Plan {
             moving_percent: rng.pick(&[0, 2, 10]),
             script_percent: rng.pick(&[0, 5, 20]),
             settings,
-        }
+        };
+        plan.settings.upstream = super::places::upstream(&plan);
+        plan
+    }
+
+    /// When the first clients come: when the endpoint has had the time to find its shards.
+    pub fn begins_at(&self) -> u64 {
+        if self.told == Told::Static { 400_000 } else { 1_000_000 }
+    }
+
+    /// For so long engines may not know what somebody whom they ask knows.
+    pub fn patience(&self) -> u64 {
+        let of = &self.settings;
+        let span = 2 * (of.shard_timeout + of.connect_timeout) + of.poll_interval;
+        GRACE + span.as_micros() as u64
     }
 
     pub fn faulty(&self) -> bool {

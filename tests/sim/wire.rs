@@ -25,6 +25,7 @@ pub enum Who {
 pub enum Far {
     Client(usize),
     Node(usize),
+    Sentinel(usize),
 }
 
 /// A direction.
@@ -164,6 +165,7 @@ impl World {
             (Way::ToEngine, _) => self.wake_worker(worker, super::worker::Input::Ready(who)),
             (Way::ToFar, Far::Client(client)) => self.client_readable(client, wire),
             (Way::ToFar, Far::Node(node)) => self.node_readable(node, wire),
+            (Way::ToFar, Far::Sentinel(sentinel)) => self.sentinel_readable(sentinel, wire),
         }
     }
 
@@ -221,6 +223,7 @@ impl World {
         match self.wires[wire].far {
             Far::Node(node) => self.node_disconnected(node, wire),
             Far::Client(client) => self.client_disconnected(client, wire),
+            Far::Sentinel(sentinel) => self.sentinel_disconnected(sentinel, wire),
         }
     }
 }

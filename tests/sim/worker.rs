@@ -2,7 +2,6 @@
 //! turn, with wires in place of sockets.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use weir::engine::{
@@ -10,6 +9,7 @@ use weir::engine::{
 };
 use weir::ids::{LinkId, SessionId, Slab, Time, WorkerId};
 
+use super::places::Place;
 use super::wire::{Far, Way, Who, Wire, WireNo};
 use super::world::{Happening, World};
 
@@ -40,13 +40,14 @@ pub struct Worker {
     pub engine: Engine,
     sessions: Slab<SessionId, Near>,
     links: BTreeMap<LinkId, Near>,
-    attempts: BTreeMap<LinkId, usize>,
+    attempts: BTreeMap<LinkId, Place>,
     inbox: VecDeque<Input>,
     dirty: VecDeque<Who>,
     turn_at: Option<u64>,
     /// Turns in a row without time passing.
     spinning: u32,
     last_turn: u64,
+    last_mail: u64,
     /// The last answer to the host's question.
     views: Option<Vec<ShardView>>,
 }
@@ -63,6 +64,7 @@ impl Worker {
             turn_at: None,
             spinning: 0,
             last_turn: 0,
+            last_mail: 0,
             views: None,
         }
     }
@@ -110,12 +112,17 @@ impl World {
     }
 
     /// An attempt to connect has come to its end.
-    pub fn connected(&mut self, worker: usize, link: LinkId, shard: usize) {
+    pub fn connected(&mut self, worker: usize, link: LinkId, place: Place) {
         if self.workers[worker].attempts.remove(&link).is_none() {
             return;
         }
-        let node = self.shards[shard].primary;
-        if !self.nodes[node].up || self.nodes[node].refusing {
+        let far = self.far_at(place);
+        let accepts = match far {
+            Far::Node(node) => self.nodes[node].up && !self.nodes[node].refusing,
+            Far::Sentinel(sentinel) => self.sentinels[sentinel].up,
+            Far::Client(_) => false,
+        };
+        if !accepts {
             let input = Input::Refused(link, "Connection refused".to_owned());
             return self.wake_worker(worker, input);
         }
@@ -123,9 +130,22 @@ impl World {
         let near = Near { wire, reading: true, ended: false, closing: None, tapped: 0, wrote: 0 };
         self.workers[worker].links.insert(link, near);
         let room = self.plan.room.max(400);
-        self.wires.push(Wire::new(worker, Who::Link(link), Far::Node(node), room));
-        self.node_accepts(node, wire);
+        self.wires.push(Wire::new(worker, Who::Link(link), far, room));
+        match far {
+            Far::Node(node) => self.node_accepts(node, wire),
+            Far::Sentinel(sentinel) => self.sentinel_accepts(sentinel, wire),
+            Far::Client(_) => {}
+        }
         self.wake_worker(worker, Input::Opened(link));
+    }
+
+    /// Who is at an address now.
+    fn far_at(&self, place: Place) -> Far {
+        match place {
+            Place::Shard(shard) => Far::Node(self.shards[shard].primary),
+            Place::Node(node) => Far::Node(node),
+            Place::Sentinel(sentinel) => Far::Sentinel(sentinel),
+        }
     }
 
     /// An attempt to connect has taken too long.
@@ -296,10 +316,7 @@ impl World {
     fn carry_out_one(&mut self, worker: usize, output: Output) {
         match output {
             Output::Connect { link, whom: _, address, timeout } => {
-                let shard = address.to_string();
-                let shard = shard.trim_start_matches("10.0.0.").split(':').next();
-                let shard: usize = shard.and_then(|n| n.parse().ok()).expect("a shard's address");
-                self.connect(worker, link, shard - 1, timeout);
+                self.connect(worker, link, Place::of(&address), timeout);
             }
             Output::CloseLink { link } => {
                 self.workers[worker].attempts.remove(&link);
@@ -329,7 +346,11 @@ impl World {
             }
             Output::ReadLink { link, on } => self.set_reading(worker, Who::Link(link), on),
             Output::Mail { to: Destination::Worker(WorkerId(to)), mail } => {
+                // A mailbox is read in the order in which it is filled.
                 let at = self.now + self.rng.between(1, 200);
+                let last = &mut self.workers[usize::from(to)].last_mail;
+                *last = at.max(*last);
+                let at = *last;
                 self.agenda.add(at, Happening::Mail { worker: usize::from(to), mail });
             }
             Output::Mail { to: Destination::Host, mail } => {
@@ -348,19 +369,32 @@ impl World {
         self.plan_turn(worker, self.now);
     }
 
-    fn connect(&mut self, worker: usize, link: LinkId, shard: usize, timeout: Duration) {
-        self.workers[worker].attempts.insert(link, shard);
+    fn connect(&mut self, worker: usize, link: LinkId, place: Place, timeout: Duration) {
+        self.workers[worker].attempts.insert(link, place);
         let patience = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
-        let node = self.shards[shard].primary;
+        let far = self.far_at(place);
+        let up = match far {
+            Far::Node(node) => self.nodes[node].up,
+            Far::Sentinel(sentinel) => self.sentinels[sentinel].up,
+            Far::Client(_) => true,
+        };
         // A machine that is gone says nothing; a process that is gone is refused by its machine.
-        let silent = !self.nodes[node].up && self.rng.percent(10);
+        let silent = !up && self.rng.percent(10);
         let takes = self.latency();
         if silent || takes > patience {
             // Who needs a connection of its own is told so.
-            self.shards[shard].trouble_at = Some(self.now);
+            for shard in 0..self.shards.len() {
+                let concerned = match far {
+                    Far::Node(node) => self.nodes[node].shard == shard,
+                    _ => true,
+                };
+                if concerned {
+                    self.shards[shard].trouble_at = Some(self.now);
+                }
+            }
             self.agenda.add(self.now + patience, Happening::ConnectTimedOut { worker, link });
         } else {
-            self.agenda.add(self.now + takes, Happening::Connected { worker, link, shard });
+            self.agenda.add(self.now + takes, Happening::Connected { worker, link, place });
         }
     }
 
@@ -462,18 +496,16 @@ impl World {
     fn note_generations(&mut self, worker: usize) {
         for shard in 0..self.plan.shards {
             let generation = self.stats.workers[worker].shards[shard].generation.get();
-            let known = &mut self.shards[shard].known[worker];
-            if known.0 != generation {
-                *known = (generation, self.now);
+            if self.shards[shard].known[worker].0 != generation {
+                // Of a former primary's history nobody learns what the present one has.
+                let primary = Far::Node(self.shards[shard].primary);
+                let there =
+                    |wire: &Wire| wire.worker == worker && !wire.dead && wire.far == primary;
+                let (since, seen) = (self.now, self.wires.iter().any(there));
+                let known = &mut self.shards[shard].known[worker];
+                *known = (generation, if seen { since } else { known.1 });
                 self.line(|| format!("worker {worker}: shard {shard} generation {generation}"));
             }
         }
     }
-}
-
-/// The map and the addresses by which `connect` finds its shard again.
-pub fn map(shards: usize) -> Arc<weir::shards::ShardMap> {
-    let list: Vec<String> = (1..=shards).map(|n| format!("10.0.0.{n}:6379")).collect();
-    let upstream = format!("static://{}", list.join(","));
-    Arc::new(weir::shards::Upstream::parse(&upstream).expect("an upstream").into_map())
 }

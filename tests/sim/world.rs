@@ -14,18 +14,20 @@ use super::client::Client;
 use super::faults::Fault;
 use super::ledger::{Effect, EntryId, Ledger};
 use super::node::{Node, Role};
-use super::plan::Plan;
+use super::places::{self, Place};
+use super::plan::{Plan, Told};
 use super::replication::Repl;
 use super::rng::Rng;
+use super::sentinels::{Sentinel, Word};
 use super::wire::{Way, Wire, WireNo};
-use super::worker::{self, Input, Worker};
+use super::worker::{Input, Worker};
 
 /// Everything that can happen by itself.
 #[derive(Debug)]
 pub enum Happening {
     Turn { worker: usize },
     Mail { worker: usize, mail: Mail },
-    Connected { worker: usize, link: LinkId, shard: usize },
+    Connected { worker: usize, link: LinkId, place: Place },
     ConnectTimedOut { worker: usize, link: LinkId },
     CloseUnflushed { worker: usize, session: SessionId },
     Arrive { wire: WireNo, way: Way },
@@ -34,6 +36,7 @@ pub enum Happening {
     Fsynced { node: usize, life: u64, upto: u64 },
     Cron { node: usize },
     PopsNoMore { node: usize, life: u64, wire: WireNo, serial: u64 },
+    Heard { sentinel: usize, shard: usize, word: Word },
     Late { node: usize, life: u64, wire: WireNo },
     Unswap { node: usize, life: u64, wire: WireNo },
     NewClient,
@@ -71,13 +74,17 @@ impl Agenda {
 /// One shard as it truly is.
 #[derive(Debug)]
 pub struct Shard {
-    /// Where its address leads.
+    /// Where its address leads; or who was last made its primary.
     pub primary: usize,
     pub nodes: Vec<usize>,
     /// Counts all that may make answers uncertain.
     pub epoch: u64,
     /// The last time that something was wrong; none: never.
     pub trouble_at: Option<u64>,
+    /// How often it has got another primary, as Sentinels count it.
+    pub config_epoch: u64,
+    /// Since when somebody who can be asked knows where its primary is.
+    pub told_at: Option<u64>,
     /// What its first primary was called.
     pub first_run: String,
     pub first_id: String,
@@ -123,6 +130,9 @@ pub struct Tally {
     pub aborted: u64,
     pub taken: u64,
     pub events: u64,
+    /// Worlds of each kind.
+    pub with_sentinels: u64,
+    pub failovers: u64,
 }
 
 impl Tally {
@@ -139,6 +149,8 @@ impl Tally {
         self.aborted += other.aborted;
         self.taken += other.taken;
         self.events += other.events;
+        self.with_sentinels += other.with_sentinels;
+        self.failovers += other.failovers;
     }
 }
 
@@ -152,6 +164,7 @@ pub struct World {
     pub repls: Vec<Repl>,
     pub shards: Vec<Shard>,
     pub ledger: Ledger,
+    pub sentinels: Vec<Sentinel>,
     pub workers: Vec<Worker>,
     pub clients: Vec<Client>,
     pub stats: Stats,
@@ -185,6 +198,7 @@ impl World {
             repls: Vec::new(),
             shards: Vec::new(),
             ledger: Ledger::default(),
+            sentinels: Vec::new(),
             workers: Vec::new(),
             clients: Vec::new(),
             stats,
@@ -201,6 +215,10 @@ impl World {
         let plan = format!("{:?}", world.plan);
         world.line(|| plan);
         world.make_shards();
+        if world.plan.told == Told::Sentinel {
+            world.make_sentinels();
+            world.tally.with_sentinels = 1;
+        }
         world.make_workers();
         for _ in 0..world.plan.clients {
             world.add_client();
@@ -231,6 +249,8 @@ impl World {
                 nodes: nodes.clone(),
                 epoch: 0,
                 trouble_at: None,
+                config_epoch: 0,
+                told_at: Some(0),
                 first_run: String::new(),
                 first_id: String::new(),
                 barrier_before: 0,
@@ -253,7 +273,7 @@ impl World {
     }
 
     fn make_workers(&mut self) {
-        let (table, map) = (whole_table(), worker::map(self.plan.shards));
+        let (table, map) = (whole_table(), Arc::new(places::first_map(&self.plan)));
         for number in 0..self.plan.workers {
             let setup = Setup {
                 worker: WorkerId(number),
@@ -308,12 +328,13 @@ impl World {
         match happening {
             Happening::Turn { worker } => self.turn(worker),
             Happening::Mail { worker, mail } => self.wake_worker(worker, Input::Mail(mail)),
-            Happening::Connected { worker, link, shard } => self.connected(worker, link, shard),
+            Happening::Connected { worker, link, place } => self.connected(worker, link, place),
             Happening::ConnectTimedOut { worker, link } => self.connect_timed_out(worker, link),
             Happening::CloseUnflushed { worker, session } => self.close_unflushed(worker, session),
             Happening::Arrive { wire, way } => self.arrive(wire, way),
             Happening::Stream { link } => self.stream_arrives(link),
             Happening::Acked { link } => self.ack_arrives(link),
+            Happening::Heard { sentinel, shard, word } => self.heard(sentinel, shard, word),
             Happening::Fsynced { node, life, upto } => self.fsynced(node, life, upto),
             Happening::Cron { node } => self.cron(node),
             Happening::PopsNoMore { node, life, wire, serial } => {
