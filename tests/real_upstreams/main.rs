@@ -15,6 +15,7 @@
 //! | `cluster.rs` | a Redis Cluster as one server; what waits and listens while slots move |
 //! | `reshard.rs` | 1,000 slots moved under load |
 //! | `elections.rs` | a cluster's primaries fail over, and die |
+//! | `lost.rs` | a write that is lost in a failover, and a failover back |
 //!
 //! No connection to the endpoint may ever be closed: [`lab::client::Client`] panics then.
 
@@ -25,5 +26,6 @@
 mod cluster;
 mod elections;
 mod load;
+mod lost;
 mod reshard;
 mod stage;
