@@ -16,6 +16,7 @@
 //! | `reshard.rs` | 1,000 slots moved under load |
 //! | `elections.rs` | a cluster's primaries fail over, and die |
 //! | `lost.rs` | a write that is lost in a failover, and a failover back |
+//! | `sentinel.rs` | masters that Sentinels watch |
 //!
 //! No connection to the endpoint may ever be closed: [`lab::client::Client`] panics then.
 
@@ -28,4 +29,5 @@ mod elections;
 mod load;
 mod lost;
 mod reshard;
+mod sentinel;
 mod stage;
