@@ -17,6 +17,7 @@
 //! | `elections.rs` | a cluster's primaries fail over, and die |
 //! | `lost.rs` | a write that is lost in a failover, and a failover back |
 //! | `sentinel.rs` | masters that Sentinels watch |
+//! | `readers.rs` | reads from replicas |
 //!
 //! No connection to the endpoint may ever be closed: [`lab::client::Client`] panics then.
 
@@ -28,6 +29,7 @@ mod cluster;
 mod elections;
 mod load;
 mod lost;
+mod readers;
 mod reshard;
 mod sentinel;
 mod stage;
