@@ -18,6 +18,7 @@
 //! | `lost.rs` | a write that is lost in a failover, and a failover back |
 //! | `sentinel.rs` | masters that Sentinels watch |
 //! | `readers.rs` | reads from replicas |
+//! | `live.rs` | a primary's new address by `CONFIG SET` |
 //!
 //! No connection to the endpoint may ever be closed: [`lab::client::Client`] panics then.
 
@@ -27,6 +28,7 @@
 
 mod cluster;
 mod elections;
+mod live;
 mod load;
 mod lost;
 mod readers;
