@@ -50,6 +50,10 @@ impl Engine {
                 self.primary_moved(id, shard.address.clone());
             }
         }
+        let left = |id: &ShardId| self.shards[id.index()].is_gone();
+        for gone in map.shards().map(|(id, _)| id).filter(left).collect::<Vec<_>>() {
+            self.wait_without(gone);
+        }
         if was_known && !moves.is_empty() {
             self.slots_moved(&moves);
         }
@@ -77,8 +81,10 @@ impl Engine {
         shard.state = if gone { State::Down(GONE.to_owned()) } else { State::Connecting };
         let word = if gone { ShardState::Down } else { ShardState::Connecting };
         self.stats().shards[id.index()].state.set(word as u64);
-        if gone && self.shards[id.index()].history.take().is_some() {
-            // Nobody acknowledges what was written there any more.
+        if gone {
+            // Nobody acknowledges what was written there any more, nor what was to be asked of it
+            // because slots had come, though it had not said who it is.
+            self.shards[id.index()].history = None;
             self.new_generation(id, Proof::Nothing, None);
         }
         let line = match before {
@@ -127,10 +133,17 @@ impl Engine {
             }
             return Some(Served::Later);
         }
+        // A transaction is opened all the same, or what follows would be executed without one.
+        let name = request.arg(0);
+        let steps: [&[u8]; 3] = [b"multi", b"exec", b"discard"];
+        if steps.iter().any(|step| name.eq_ignore_ascii_case(step)) {
+            return None;
+        }
         match self.router.plan(request, &mut self.scratch) {
             Plan::Local { .. } | Plan::Error(_) => return None,
             _ => {}
         }
+        self.abort_transaction(id);
         let why = self.shards[0].why().to_owned();
         self.answer_error(id, &text::shard_down("the cluster", &why));
         Some(Served::Done)

@@ -138,7 +138,10 @@ impl Engine {
 
     /// The session waits in the command that it has sent on this link.
     pub(super) fn blocks_on(&mut self, id: SessionId, link: LinkId) {
-        if let Some(session) = self.sessions.get_mut(id) {
+        // It may be blocked already: what it said before is sent again too, and counts once.
+        if let Some(session) = self.sessions.get_mut(id)
+            && !matches!(session.mode, Mode::Blocked { .. })
+        {
             session.mode = Mode::Blocked { sent: false };
         }
         self.if_blocked(link);

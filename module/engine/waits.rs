@@ -17,7 +17,7 @@ use crate::acks::{
     Acked, Action, Barrier, Counted, Denied, Need, Part, RoundNumber, Seen, ShardAcks, TrackerId,
     Verdict, WaitNumber, Waits,
 };
-use crate::ids::{LinkId, Mirror, SessionId, ShardId};
+use crate::ids::{LinkId, Mirror, SessionId, ShardId, Time};
 use crate::pipeline::Pipeline;
 use crate::resp::{Request, Value, parse_int, write};
 use crate::session::SeatNumber;
@@ -60,6 +60,7 @@ pub(super) struct Book {
 struct Open {
     wait: Wait,
     shards: Vec<ShardId>,
+    deadline: Option<Time>,
 }
 
 impl Wait {
@@ -109,7 +110,7 @@ impl Engine {
         };
         let number = self.book.waits.open(id, wait.need, deadline, *first, others.iter().copied());
         let shards = parts.iter().map(|part| part.shard).collect();
-        self.book.open.insert(id, Open { wait, shards });
+        self.book.open.insert(id, Open { wait, shards, deadline });
         self.stats().blocked_clients.add(1);
         for Part { shard, mark } in parts {
             self.stats().shards[shard.index()].waiters.add(1);
@@ -127,6 +128,22 @@ impl Engine {
             self.shards[shard.index()].acks.cancel(id, self.now);
         }
         Some(open)
+    }
+
+    /// A shard is gone. Who waits for a write there is told; who never wrote waits for every shard,
+    /// and so for those that there are now.
+    pub(super) fn wait_without(&mut self, gone: ShardId) {
+        let now = self.now;
+        let waits =
+            |id: SessionId| self.book.open.get(id).is_some_and(|open| open.shards.contains(&gone));
+        let never_wrote = self.sessions.iter().filter(|(_, session)| session.marks.is_empty());
+        let all: Vec<SessionId> = never_wrote.map(|(id, _)| id).filter(|id| waits(*id)).collect();
+        for id in all {
+            if let Some(Open { wait, deadline, .. }) = self.close_wait(id) {
+                let timeout = deadline.map(|deadline| deadline.since(now));
+                self.begin_wait(id, Wait { timeout, ..wait });
+            }
+        }
     }
 
     /// The session is gone.
