@@ -110,7 +110,7 @@ impl Engine {
         match plan {
             Plan::One { shard, spec } => {
                 let (writes, spec) = (spec.may_write(), spec.id);
-                match self.reader_of(id, shard, spec) {
+                match self.reader_of(id, shard, spec, request, len) {
                     Some(reader) => self.forward_to(id, &request.bytes[..len], reader),
                     None => self.forward(id, &request.bytes[..len], shard, writes),
                 }

@@ -12,6 +12,13 @@
 //! `replica-max-lag`, and has the session's own last write. Whatever a reader can't answer, the
 //! primary is asked for: a read can be said again.
 //!
+//! In a cluster a key may have gone ahead of its slot, and a replica of the shard that it has left
+//! may know nothing of that: it answers as if there were no such key. So there a replica that says
+//! *nothing* (nil, 0, an empty list) is not believed, and the primary is asked; with several keys
+//! it could say half of the truth, so those reads are the primary's. And after a `MOVED` or `ASK`
+//! a reader must have seen what the primary had then: a client whose write went to the new owner
+//! would find its old value on a replica that still has the key.
+//!
 //! On two connections things happen in any order. So a session has only reads under way on
 //! replicas, or nothing: its next write waits until they have been answered.
 
@@ -21,11 +28,11 @@ use crate::acks::RoundNumber;
 use crate::command::SpecId;
 use crate::ids::{LaneId, LinkId, SessionId, ShardId, Time};
 use crate::limits;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Piece, Pipeline};
 use crate::resp::{Request, Value, write};
 use crate::session::Reads;
 use crate::settings::ReadFrom;
-use crate::shards::Address;
+use crate::shards::{Address, Kind};
 use crate::topology::{Report, Role as ServerRole};
 
 use super::event::Whom;
@@ -79,6 +86,8 @@ struct Look {
 pub(super) struct Readers {
     readers: Vec<Reader>,
     looks: VecDeque<Look>,
+    /// When the primary said last that a key is elsewhere.
+    strayed_at: Option<Time>,
 }
 
 impl Readers {
@@ -95,6 +104,14 @@ impl Readers {
         if let Some(look) = self.looks.iter_mut().find(|look| look.number == number) {
             look.offset = Some(offset);
         }
+    }
+
+    /// Whether a reader is as fresh as this, and has what a session wrote.
+    fn may_answer(&self, reader: &Reader, oldest: Time, wrote: Option<RoundNumber>) -> bool {
+        let fresh = reader
+            .fresh_at
+            .is_some_and(|at| at >= oldest && self.strayed_at.is_none_or(|strayed| at > strayed));
+        reader.listed && fresh && wrote.is_none_or(|round| round <= reader.holds)
     }
 
     /// The primary's history is another one: what is known is about the old.
@@ -311,14 +328,42 @@ impl Engine {
         !reads && self.must_drain(id)
     }
 
+    /// Whether a replica's answer to a read tells what is not there: see the module's text. A
+    /// request of this length has no longer *nothing* than what is passed on whole.
+    fn tells_what_is_missing(&mut self, spec: SpecId, request: &Request<'_>, len: usize) -> bool {
+        let spec = self.router.table().spec(spec);
+        self.map.kind() == Kind::Apart
+            || len < limits::REPLY_STREAM_BYTES
+                && self.router.has_one_key(spec, request, &mut self.scratch)
+    }
+
+    /// A shard has answered with an error: if it is that a key is elsewhere, its readers must have
+    /// seen what it knew.
+    pub(super) fn key_strayed(&mut self, id: LinkId, piece: &Piece<Token>) {
+        let Some(link) = self.links.get(id) else {
+            return;
+        };
+        let error = link.pipeline.bytes(piece);
+        if (error.starts_with(b"-MOVED ") || error.starts_with(b"-ASK "))
+            && let Some(shard) = self.shards.get_mut(link.shard.index())
+        {
+            shard.readers.strayed_at = Some(self.now);
+        }
+    }
+
     /// The link to a replica that may answer this read of a session's; none if it is the primary's.
     pub(super) fn reader_of(
         &mut self,
         id: SessionId,
         shard: ShardId,
         spec: SpecId,
+        request: &Request<'_>,
+        len: usize,
     ) -> Option<LinkId> {
-        if !self.reads_replicas() || !self.router.table().spec(spec).may_be_stale() {
+        if !self.reads_replicas()
+            || !self.router.table().spec(spec).may_be_stale()
+            || !self.tells_what_is_missing(spec, request, len)
+        {
             return None;
         }
         let session = self.sessions.get(id)?;
@@ -339,10 +384,8 @@ impl Engine {
             Some(mark) => Some(mark.filter(|mark| mark.generation == here.acks.generation())?),
         };
         let oldest = self.now - self.settings.replica_max_lag;
-        let may = |reader: &Reader| {
-            let fresh = reader.fresh_at.is_some_and(|at| at >= oldest);
-            reader.listed && fresh && wrote.is_none_or(|mark| mark.round <= reader.holds)
-        };
+        let wrote = wrote.map(|mark| mark.round);
+        let may = |reader: &Reader| here.readers.may_answer(reader, oldest, wrote);
         let able: Vec<u16> = (0u16..)
             .zip(&here.readers.readers)
             .filter(|(_, reader)| may(reader))
@@ -383,10 +426,89 @@ impl Engine {
     }
 }
 
+/// Whether a reply may be one that its client isn't to see.
+pub(super) fn is_refusal(reply: &[u8], role: Role, kind: Kind) -> bool {
+    match role {
+        Role::Reader(..) => cannot_answer(reply, kind),
+        _ => reply.starts_with(b"-"),
+    }
+}
+
 /// What a replica answers that can't answer: it isn't one any more, has lost its primary, or its
-/// data.
-pub(super) fn cannot_answer(reply: &[u8]) -> bool {
+/// data; or, in a cluster, it may not know that there is more.
+pub(super) fn cannot_answer(reply: &[u8], kind: Kind) -> bool {
+    if kind == Kind::Cluster && says_nothing(reply) {
+        return true;
+    }
     let codes = [b"-MOVED ".as_slice(), b"-ASK ", b"-TRYAGAIN ", b"-CLUSTERDOWN "];
     let own = [b"-MASTERDOWN ".as_slice(), b"-LOADING ", b"-READONLY ", b"-NOSCRIPT "];
     codes.iter().chain(&own).any(|code| reply.starts_with(code))
+}
+
+/// Whether a reply may be what a read of a missing key is answered with: an error, or nothing in it
+/// but nil, empty strings and lists, "none", false, and numbers up to 0.
+fn says_nothing(reply: &[u8]) -> bool {
+    const NOTHING: [&[u8]; 7] = [b"", b"$-1", b"$0", b"_", b"+none", b"#f", b",0"];
+    reply.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).all(|line| {
+        let list_or_none =
+            matches!(line, [b'*' | b'~' | b'%' | b'-', ..] | [b':', b'-' | b'0', ..]);
+        list_or_none || NOTHING.contains(&line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MICRO: std::time::Duration = std::time::Duration::from_micros(1);
+
+    #[test]
+    fn in_a_cluster_nothing_is_not_believed() {
+        let nothing = [
+            "$-1\r\n",
+            "_\r\n",
+            "*0\r\n",
+            "*-1\r\n",
+            ":0\r\n",
+            ":-2\r\n",
+            "+none\r\n",
+            "$0\r\n\r\n",
+            "*2\r\n$-1\r\n$-1\r\n",
+            "*2\r\n:0\r\n:0\r\n",
+            "%0\r\n",
+            "#f\r\n",
+            "-ERR no such key\r\n",
+        ];
+        for reply in nothing {
+            assert!(cannot_answer(reply.as_bytes(), Kind::Cluster), "{reply}");
+            assert!(!cannot_answer(reply.as_bytes(), Kind::Apart), "{reply}");
+        }
+        let something = [
+            "$1\r\nx\r\n",
+            ":1\r\n",
+            "+string\r\n",
+            "*2\r\n$-1\r\n$1\r\nx\r\n",
+            "*2\r\n:0\r\n:1\r\n",
+            "$5\r\n\r\n\r\n_\r\n",
+            ",0.5\r\n",
+            "#t\r\n",
+        ];
+        for reply in something {
+            assert!(!cannot_answer(reply.as_bytes(), Kind::Cluster), "{reply}");
+        }
+    }
+
+    #[test]
+    fn a_reader_must_know_of_keys_that_have_gone() {
+        let (early, then, late) = (Time::ZERO, Time::ZERO + MICRO, Time::ZERO + 2 * MICRO);
+        let mut readers = Readers::default();
+        let mut reader = Reader::new("10.0.0.2:6379".parse().unwrap(), early);
+        reader.fresh_at = Some(then);
+        assert!(readers.may_answer(&reader, early, None));
+        assert!(!readers.may_answer(&reader, late, None), "it is too stale");
+        readers.strayed_at = Some(then);
+        assert!(!readers.may_answer(&reader, early, None), "it may have a key that is gone");
+        reader.fresh_at = Some(late);
+        assert!(readers.may_answer(&reader, early, None));
+    }
 }

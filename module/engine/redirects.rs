@@ -161,6 +161,7 @@ impl Engine {
         if matches!(role, Role::Reader(..)) {
             return self.asks_primary(id, piece);
         }
+        self.key_strayed(id, piece);
         if self.takes_detour(id, role, piece) {
             return true;
         }
@@ -179,11 +180,12 @@ impl Engine {
 
     /// A replica that can't answer a read: the primary is asked.
     fn asks_primary(&mut self, id: LinkId, piece: &Piece<Token>) -> bool {
+        let kind = self.map.kind();
         let Some(link) = self.links.get_mut(id) else {
             return false;
         };
         let (shard, token) = (link.shard, piece.token);
-        if !cannot_answer(link.pipeline.bytes(piece)) {
+        if !cannot_answer(link.pipeline.bytes(piece), kind) {
             return false;
         }
         let lane = token.session().and_then(|session| self.sessions.get(session)).map(|s| s.lane);

@@ -7,6 +7,7 @@ use crate::resp::write;
 use crate::text;
 
 use super::link::{Own, Pause, Role, Token, TooMuch};
+use super::readers::is_refusal;
 use super::serve::out_of;
 use super::{Engine, Level, Output};
 
@@ -77,7 +78,7 @@ impl Engine {
             };
             let (shard, role) = (link.shard, link.role);
             let bytes = link.pipeline.bytes(&piece);
-            if bytes.starts_with(b"-") && self.is_passed_over(id, role, &piece) {
+            if is_refusal(bytes, role, self.map.kind()) && self.is_passed_over(id, role, &piece) {
                 continue;
             }
             if piece.last {

@@ -141,6 +141,15 @@ impl Router {
         Ok(slot.map(|slot| Place { shard: self.map.shard_of(slot), slot: slot.number() }))
     }
 
+    /// Whether a request to `spec` names a single key.
+    pub fn has_one_key(&self, spec: &Spec, request: &Request<'_>, scratch: &mut Scratch) -> bool {
+        if matches!(spec.key_rule, KeyRule::One(_)) {
+            return true;
+        }
+        spec.keys(request, &mut scratch.keys);
+        scratch.keys.len() == 1
+    }
+
     fn has_one_shard(&self) -> bool {
         self.map.is_one_shard()
     }

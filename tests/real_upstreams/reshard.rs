@@ -2,12 +2,13 @@
 
 use std::thread;
 
+use lab::client::{Value, bulk, ok};
 use lab::process::Proc;
 use lab::redis_cluster::RedisCluster;
 use lab::servers::both;
 
 use crate::load::Load;
-use crate::stage::{Endpoint, key_in, slots_of};
+use crate::stage::{Endpoint, key_in, keys_in, slots_of};
 
 const MOVED: std::ops::Range<u16> = 0..1000;
 
@@ -55,5 +56,59 @@ fn a_thousand_slots_move_and_no_client_notices() {
         let mut client = endpoint.client();
         client.call(&["SET", &key_in(MOVED, "last"), "v"]);
         assert_eq!(client.command("WAIT 1 0").int(), 1);
+    }
+}
+
+/// A key that has gone ahead of its slot is not at the slot's owner any more; the owner's replica
+/// knows nothing of that, and says that there is no such key.
+#[test]
+fn who_reads_from_replicas_misses_no_key_while_slots_move() {
+    for server in both() {
+        let cluster = RedisCluster::of(&server).start();
+        let lines = ["weir.read-from replica", "weir.replica-max-lag 1000"];
+        let endpoint = Endpoint::over(&cluster, &lines);
+        let load = Load::default();
+        let (source, target) = (cluster.shards().primary(0), cluster.shards().primary(1));
+        let keys: Vec<String> = keys_in(MOVED, "key").take(1000).collect();
+        let mut client = endpoint.client();
+        for key in &keys {
+            assert_eq!(client.call(&["SET", key, key]), ok());
+            let mate = format!("{{{key}}}:mate");
+            assert_eq!(client.call(&["SADD", &mate, "x"]), Value::Int(1));
+        }
+        assert_eq!(client.command("WAIT 1 0").int(), 1);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                let mut client = endpoint.client();
+                let (load, keys) = (&load, &keys);
+                scope.spawn(move || {
+                    for key in keys.iter().cycle() {
+                        let mate = format!("{{{key}}}:mate");
+                        assert_eq!(client.call(&["GET", key]), bulk(key));
+                        assert_eq!(client.call(&["MGET", key, &mate]).items()[0], bulk(key));
+                        assert_eq!(client.call(&["SMISMEMBER", &mate, "x", "y"]).ints(), [1, 0]);
+                        assert_eq!(
+                            client
+                                .call(&["SDIFF", &mate, &format!("{{{key}}}:none")])
+                                .items()
+                                .len(),
+                            1
+                        );
+                        if !load.next() {
+                            return;
+                        }
+                    }
+                });
+            }
+            let (client, writes) = (endpoint.client(), &load);
+            scope.spawn(move || writes.counts(client, "reads too", MOVED));
+            let over = load.until_dropped(&endpoint);
+            load.await_more(50);
+            move_all(&cluster, source, target);
+            load.await_more(50);
+            drop(over);
+        });
+        let by_replicas = endpoint.count("commands_to_replicas");
+        println!("{}: {} rounds, {by_replicas} reads of replicas", server.flavor, load.rounds());
     }
 }
