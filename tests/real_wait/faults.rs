@@ -86,6 +86,9 @@ fn assert_unblocked(reply: &Value) {
     assert!(text.starts_with("UNBLOCKED shard 0 (") && text.contains("unknown"), "{text}");
 }
 
+/// How often the primary is killed until something was under way to it.
+const KILLS_MAX: usize = 5;
+
 #[test]
 fn a_killed_primary_under_load() {
     for server in both() {
@@ -98,7 +101,13 @@ fn a_killed_primary_under_load() {
                 scope.spawn(move || load.run(client, number % 2));
             }
             let _over = Over(&load);
-            kill_and_restart(&stage, &load);
+            // On a busy machine all that was under way may just have been answered.
+            for _ in 0..KILLS_MAX {
+                kill_and_restart(&stage, &load);
+                if load.unknown.load(Relaxed) > 0 {
+                    break;
+                }
+            }
         });
         println!("{}: {load:?}", server.flavor);
         assert!(load.unknown.load(Relaxed) > 0, "nothing was under way: {load:?}");
