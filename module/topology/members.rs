@@ -7,15 +7,15 @@
 //! ```
 //!
 //! **Who has a slot.** Nodes hear of changes one by one, each in an order of its own, so no view is
-//! newer than another as a whole. It is decided for each slot as the nodes do it: who claims it with
-//! the higher config epoch has it, and of its own slots a node knows best. What was believed stays
-//! so if some don't know it yet; if most have been heard since, and none of all knows it, it was
-//! undone. Source: redis `cluster_legacy.c`, `clusterUpdateSlotsConfigWith`.
+//! newer than another as a whole. It is decided for each slot as the nodes do it: who claims it
+//! with the higher config epoch has it, and of its own slots a node knows best. What was believed
+//! stays so if some don't know it yet; if most have been heard since, and none of all knows it, it
+//! was undone. Source: redis `cluster_legacy.c`, `clusterUpdateSlotsConfigWith`.
 //!
 //! **Which shard that is.** A shard is who it was: if one of its kin has its slots now, there was a
 //! failover, and what clients wrote may be lost; its marks have to stand the test of history, even
-//! if the former primary lives on, or keeps a slot. Only what goes to somebody else was moved there,
-//! each key with it.
+//! if the former primary lives on, or keeps a slot. Only what goes to somebody else was moved
+//! there, each key with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
