@@ -155,15 +155,25 @@ impl Desk {
     /// Answers a greeting: SETNAME, ID, INFO.
     pub(crate) fn greet(&mut self, place: usize) {
         self.sent(place);
-        let info = format!(
+        let info = self.info();
+        let reply = format!("+OK\r\n:7\r\n${}\r\n{info}\r\n", info.len());
+        self.reply(place, reply.as_bytes());
+    }
+
+    fn info(&self) -> String {
+        format!(
             "run_id:run-{0}\r\nredis_version:8.0.6\r\nrole:master\r\nconnected_slaves:0\r\n\
              master_replid:id-{0}\r\nmaster_replid2:0\r\nmaster_repl_offset:100\r\n\
              second_repl_offset:-1\r\nrepl_backlog_active:1\r\naof_enabled:0\r\nloading:0\r\n\
              cluster_enabled:0\r\n",
             self.run
-        );
-        let reply = format!("+OK\r\n:7\r\n${}\r\n{info}\r\n", info.len());
-        self.reply(place, reply.as_bytes());
+        )
+    }
+
+    /// Answers an INFO.
+    pub(crate) fn report(&mut self, place: usize) {
+        let info = self.info();
+        self.reply(place, format!("${}\r\n{info}\r\n", info.len()).as_bytes());
     }
 
     pub(crate) fn ask(&mut self, bytes: &[u8]) {

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::bed::Bed;
 use crate::faults::Mark;
-use crate::ledger::{self, Book, Element, Micros, Side, Told};
+use crate::ledger::{self, Book, Clock, Element, Micros, Side, Told};
 use crate::watch::Seen;
 
 /// How long after a switch writes are looked at, unless the next fault begins earlier.
@@ -33,8 +33,10 @@ pub(crate) fn look(bed: &Bed, books: &mut [Book]) -> io::Result<()> {
 #[derive(Clone, Debug)]
 pub(crate) struct Gap {
     pub(crate) side: Side,
-    /// What had happened.
+    /// What had happened, ...
     pub(crate) name: String,
+    /// ... and when the engine switched then.
+    pub(crate) at: Micros,
     /// The longest time without a write from the switch on.
     pub(crate) after: Micros,
     /// The same from the fault on, so with the time that the engine took to switch.
@@ -63,7 +65,7 @@ pub(crate) fn gaps(books: &[Book], switches: &[Seen], marks: &[Mark], sides: &[S
             let begin = mark.map_or(seen.at, |mark| mark.from);
             let whole = longest(times, begin, end);
             let name = mark.map_or_else(String::new, |mark| mark.name.clone());
-            gaps.push(Gap { side, name, after, whole });
+            gaps.push(Gap { side, name, at: seen.at, after, whole });
         }
     }
     gaps
@@ -172,6 +174,21 @@ pub(crate) fn print_gaps(gaps: &[Gap], sides: &[Side]) {
             line.push_str(&format!("{median:>8.1}{max:>8.1}{whole:>14.1}{whole_max:>8.1}"));
         }
         println!("{line}");
+    }
+}
+
+/// Prints when writes through the endpoint failed longest after a switch.
+pub(crate) fn print_longest(gaps: &[Gap], clock: Clock) {
+    const NAMED: usize = 3;
+    let mut gaps: Vec<&Gap> = gaps.iter().filter(|gap| gap.side == Side::Endpoint).collect();
+    gaps.sort_by_key(|gap| std::cmp::Reverse(gap.after));
+    if !gaps.is_empty() {
+        println!("\nThe longest through the endpoint:");
+    }
+    for gap in gaps.into_iter().take(NAMED) {
+        let (after, at) = (gap.after as f64 / 1e3, gap.at as f64 / 1e6);
+        let day = clock.time_of_day(gap.at);
+        println!("{after:>8.1} ms  {}, switched at {at:.1} s ({day} UTC)", gap.name);
     }
 }
 
