@@ -48,6 +48,9 @@ pub(crate) struct Gap {
 /// A write that was answered as done but isn't there in the end was none.
 pub(crate) fn gaps(books: &[Book], switches: &[Seen], marks: &[Mark], sides: &[Side]) -> Vec<Gap> {
     let mut gaps = Vec::new();
+    // Nobody tries to write any more.
+    let over = books.iter().flat_map(|book| &book.elements).map(|element| element.sent).max();
+    let over = over.unwrap_or_default();
     for &side in sides {
         let mut writes: BTreeMap<usize, Vec<Micros>> = BTreeMap::new();
         let done = |e: &Element| (!e.lost).then_some(usize::from(e.shard)).zip(e.written);
@@ -60,7 +63,7 @@ pub(crate) fn gaps(books: &[Book], switches: &[Seen], marks: &[Mark], sides: &[S
             // A switch that no fault explains has happened while the servers came together.
             let mark = marks.iter().rfind(|mark| mark.from <= seen.at);
             let next = marks.iter().find(|mark| mark.from > seen.at);
-            let end = next.map_or(Micros::MAX, |next| next.from).min(seen.at + AFTER_SWITCH);
+            let end = next.map_or(over, |next| next.from).min(seen.at + AFTER_SWITCH).max(seen.at);
             let after = longest(times, seen.at, end);
             let begin = mark.map_or(seen.at, |mark| mark.from);
             let whole = longest(times, begin, end);
