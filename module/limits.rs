@@ -265,6 +265,9 @@ pub const DETOUR_PAUSE: Duration = Duration::from_millis(10);
 /// enough; more would only have to be kept connected. Those beyond are not asked.
 pub const SCOUTS_MAX: usize = 16;
 
+/// Nodes of which is remembered that they were once a cluster's shard's replica, or its primary.
+pub const KIN_MAX: usize = 64;
+
 /// How often they are asked while a shard is away: a failover is over soon after the votes of a few
 /// servers, and each millisecond of it is one without writes.
 pub const SCOUT_HURRY: Duration = Duration::from_millis(10);

@@ -56,11 +56,30 @@ impl SessionMarks {
         let (shard, trace) = self.traces().find(|&(shard, trace)| {
             trace.lost || trace.mark.is_some_and(|mark| ended(shard, mark))
         })?;
+        self.forget_loss(shard, trace, ended);
+        Some(shard)
+    }
+
+    /// The client is told now of the loss on this shard, and perhaps of others besides: it is
+    /// forgotten as [`Self::take_loss`] does it.
+    pub fn loss_was_told<'a>(
+        &mut self,
+        shard: ShardId,
+        acks: impl Fn(ShardId) -> Option<&'a ShardAcks>,
+    ) {
+        let ended =
+            |shard, mark| acks(shard).is_some_and(|acks| acks.resolve(mark) == Resolved::Lost);
+        let trace = self.traces().find(|&(marked, _)| marked == shard);
+        if let Some((_, trace)) = trace {
+            self.forget_loss(shard, trace, ended);
+        }
+    }
+
+    fn forget_loss(&mut self, shard: ShardId, trace: Trace, ended: impl Fn(ShardId, Mark) -> bool) {
         match trace.mark {
             Some(mark) if !ended(shard, mark) => self.trace(shard).lost = false,
             _ => self.forget(shard),
         }
-        Some(shard)
     }
 
     fn forget(&mut self, shard: ShardId) {
@@ -180,5 +199,20 @@ mod tests {
         assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(1)));
         assert_eq!(marks.take_loss(|_| Some(&acks)), None);
         assert_eq!(marks.iter().count(), 3, "only what was unknown is forgotten");
+    }
+
+    #[test]
+    fn the_loss_that_was_told_is_the_one_that_is_forgotten() {
+        let (mut acks, mut marks) = (ShardAcks::new(), SessionMarks::default());
+        begin(&mut acks, 1, Proof::Nothing);
+        marks.wrote(ShardId(0), &acks);
+        marks.wrote(ShardId(1), &acks);
+        marks.lost(ShardId(0));
+        marks.lost(ShardId(1));
+        marks.loss_was_told(ShardId(1), |_| Some(&acks));
+        marks.loss_was_told(ShardId(2), |_| Some(&acks));
+        assert_eq!(marks.take_loss(|_| Some(&acks)), Some(ShardId(0)));
+        assert_eq!(marks.take_loss(|_| Some(&acks)), None);
+        assert_eq!(marks.iter().count(), 2);
     }
 }

@@ -186,8 +186,10 @@ pub(super) struct Link {
     pub owner: Option<SessionId>,
     /// CLIENT UNBLOCK was said to its session, with this reason, and has not been answered.
     pub unblock: Option<&'static str>,
-    /// What was sent up to here is, or is before, a part of a transaction: it stays on this link.
+    /// What was sent up to here, ...
     pub fixed: u64,
+    /// ... and from here on, is what a session says between MULTI and EXEC: it stays on this link.
+    pub queued_from: u64,
     /// A CLIENT UNBLOCK may be on its way to it: no other session may have it.
     pub tainted: bool,
     /// What has come of the reply to a question of the engine's.
@@ -250,6 +252,7 @@ impl Link {
             owner: None,
             unblock: None,
             fixed: 0,
+            queued_from: 0,
             tainted: false,
             own_reply: Vec::new(),
             refusal: None,

@@ -42,11 +42,13 @@ impl Engine {
         let moves = self.map.moves_to(&map);
         self.map = Arc::clone(&map);
         self.router = Arc::new(self.router.over(Arc::clone(&map)));
+        let mut elsewhere = Vec::new();
         for (id, shard) in map.shards() {
             let here = &mut self.shards[id.index()];
             here.slots = shard.slots_text();
             here.master.clone_from(&shard.master);
             if here.address != shard.address {
+                elsewhere.push(id);
                 self.primary_moved(id, shard.address.clone());
             }
         }
@@ -55,7 +57,7 @@ impl Engine {
             self.wait_without(gone);
         }
         if was_known && !moves.is_empty() {
-            self.slots_moved(&moves);
+            self.slots_moved(&moves, &elsewhere);
         }
         self.detours.retry_now(self.now);
         self.feeds.remap(&map, self.now);
@@ -96,17 +98,23 @@ impl Engine {
         self.shard_timer(id.index());
     }
 
-    /// Slots have other owners now: pairs of before and after.
+    /// Slots have other owners now: pairs of before and after. These shards have another primary,
+    /// besides.
     ///
     /// A client's writes have gone along with the slots, so its next WAIT asks the new owners too:
-    /// the old ones' replicas have those keys no more.
-    fn slots_moved(&mut self, moves: &[(ShardId, ShardId)]) {
+    /// the old ones' replicas have those keys no more. Of slots that were lost together with their
+    /// primary nobody knows what has gone along.
+    fn slots_moved(&mut self, moves: &[(ShardId, ShardId)], elsewhere: &[ShardId]) {
         let sessions: Vec<SessionId> = self.sessions.iter().map(|(id, _)| id).collect();
         for id in sessions {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             let marked: Vec<ShardId> = session.marks.iter().map(|(shard, _)| shard).collect();
-            for (_, after) in moves.iter().filter(|(before, _)| marked.contains(before)) {
-                session.marks.wrote(*after, &self.shards[after.index()].acks);
+            for (before, after) in moves.iter().filter(|(before, _)| marked.contains(before)) {
+                if elsewhere.contains(before) {
+                    session.marks.lost(*after);
+                } else {
+                    session.marks.wrote(*after, &self.shards[after.index()].acks);
+                }
             }
             if matches!(session.mode, super::Mode::Serving) {
                 self.must_drain(id);

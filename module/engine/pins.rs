@@ -413,7 +413,8 @@ impl Engine {
         }
         link.pipeline.send(token, write);
         let owner = link.owner.and_then(|owner| self.sessions.get(owner));
-        if owner.is_some_and(|session| session.transaction.is_some()) {
+        let transaction = owner.and_then(|session| session.transaction.as_ref());
+        if transaction.is_some_and(|transaction| transaction.is_open()) {
             link.fixed = link.pipeline.end();
         }
         let full = link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH

@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use crate::ids::{LinkId, SessionId, ShardId, Time};
 use crate::limits;
 use crate::pipeline::Piece;
-use crate::resp::{Parsed, Parser, write};
-use crate::session::{SeatNumber, Sent};
+use crate::resp::{Parsed, Parser, Request, write};
+use crate::session::{SeatNumber, Sent, Transaction};
 use crate::shards::{Address, HashSlot, Kind};
 use crate::text;
 
@@ -221,17 +221,20 @@ impl Engine {
         let Some(asker) = self.sessions.get(session) else {
             return false;
         };
-        if asker.transaction.as_ref().is_some_and(|open| open.shard == Some(shard)) {
-            // Where slots don't move, it is the shard's to say.
-            return kind == Kind::Cluster && self.transaction_moves(id, role, piece, session);
-        }
-        // What was queued in a transaction that has ended since is no command of its own.
-        if link.pipeline.front_end().is_none_or(|end| end <= link.fixed) {
-            return false;
-        }
-        let Some(request) = link.pipeline.front_request() else {
+        let (Some(end), Some(request)) = (link.pipeline.front_end(), link.pipeline.front_request())
+        else {
             return false;
         };
+        // What is or was queued in a transaction is no command of its own. Where slots don't move,
+        // it is the shard's to say; nor is it known there in which of two transactions it was.
+        let queued = end <= link.fixed && (kind == Kind::Apart || link.queued_from < end);
+        let is_open = asker.transaction.as_ref().is_some_and(|transaction| transaction.is_open());
+        if queued && (kind == Kind::Apart || !is_open) {
+            return false;
+        }
+        if queued || is_watch(request) {
+            return self.transaction_moves(id, role, piece, queued);
+        }
         let transaction = self.detours.transactions.remove(&claim);
         if is_exec(request) && transaction.is_none() {
             return false;
@@ -249,10 +252,20 @@ impl Engine {
         if matches!(role, Role::Pinned(_)) {
             self.pinned_replied(id);
         }
-        if let Some(session) = self.sessions.get_mut(session)
-            && matches!(session.mode, Mode::Serving)
-        {
-            session.mode = Mode::Draining(Then::Serve);
+        if let Some(session) = self.sessions.get_mut(session) {
+            if matches!(session.mode, Mode::Serving) {
+                session.mode = Mode::Draining(Then::Serve);
+            }
+            // What it watches on this link has gone.
+            let left = |transaction: &&mut Box<Transaction>| {
+                kind == Kind::Cluster
+                    && detour != Detour::Later
+                    && transaction.watching
+                    && transaction.shard == Some(shard)
+            };
+            if let Some(transaction) = session.transaction.as_mut().filter(left) {
+                transaction.lost = true;
+            }
         }
         self.detour(refused, detour, shard, hops);
         true
@@ -260,32 +273,32 @@ impl Engine {
 
     // ---------------------------------------------------------------- transactions
 
-    /// A command between MULTI and EXEC, or WATCH, whose slot is another shard's by now. Nothing
-    /// has been executed, so EXEC says all of it again there; if keys are watched, it answers as if
-    /// they had changed.
+    /// A command between MULTI and EXEC (`queued`), or WATCH, whose slot is another shard's by now.
+    /// Nothing has been executed, so EXEC says all of it again there; if keys are watched, it
+    /// answers as if they had changed.
     fn transaction_moves(
         &mut self,
         id: LinkId,
         role: Role,
         piece: &Piece<Token>,
-        session: SessionId,
+        queued: bool,
     ) -> bool {
-        let (Some(link), Token::Reply { seat, .. }) = (self.links.get_mut(id), piece.token) else {
+        let Token::Reply { session, seat, .. } = piece.token else {
+            return false;
+        };
+        let Some(link) = self.links.get_mut(id) else {
             return false;
         };
         let shard = link.shard;
         link.pipeline.done(piece);
         let transaction = self.sessions.get_mut(session).and_then(|s| s.transaction.as_mut());
-        let mut reply = b"+OK\r\n".as_slice();
         if let Some(transaction) = transaction {
             match &mut transaction.queue {
-                Some(queue) if queue.sent.is_some() => queue.moved = true,
+                Some(queue) if queued && queue.sent.is_some() => queue.moved = true,
                 _ => transaction.lost = true,
             }
-            if transaction.is_open() {
-                reply = b"+QUEUED\r\n";
-            }
         }
+        let reply = if queued { b"+QUEUED\r\n".as_slice() } else { b"+OK\r\n" };
         self.fill_seat(session, seat, reply);
         self.doubt(shard);
         self.link_replied(id, role, piece.token);
@@ -454,9 +467,22 @@ fn is_exec(request: &[u8]) -> bool {
     request.eq_ignore_ascii_case(EXEC)
 }
 
+fn is_watch(request: &[u8]) -> bool {
+    let mut parser = Parser::default();
+    matches!(parser.parse(request), Parsed::Complete { .. })
+        && Request { bytes: request, args: parser.args() }.arg(0).eq_ignore_ascii_case(b"watch")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_watch_is_known_by_its_name() {
+        assert!(is_watch(b"*2\r\n$5\r\nwaTCH\r\n$1\r\nk\r\n"));
+        assert!(!is_watch(b"*2\r\n$3\r\nGET\r\n$5\r\nwatch\r\n"));
+        assert!(!is_watch(b"*1\r\n$7\r\nUNWATCH\r\n"));
+    }
 
     #[test]
     fn only_what_was_not_executed_is_sent_again() {

@@ -464,12 +464,11 @@ impl Engine {
                     Ok(view) => view,
                     Err(error) => return self.reject_link(id, &error.to_string()),
                 };
-                let told = members.told(place, &view);
-                if told == Told::Changed {
-                    let seeds = seeds.clone();
+                if members.told(place, view) == Told::Changed {
+                    let (known, seeds) = (members.addresses().to_vec(), seeds.clone());
                     self.spread_map();
                     self.answered(place);
-                    return self.ask_those_of(&view, &seeds);
+                    return self.ask_nodes(known, &seeds);
                 }
                 (false, true)
             }
@@ -494,10 +493,10 @@ impl Engine {
         }
     }
 
-    /// The nodes of the cluster that are asked are those of the view that is believed, and the
-    /// seeds if there is room for more.
-    fn ask_those_of(&mut self, view: &View, seeds: &[Address]) {
-        let mut all: Vec<Address> = view.addresses().cloned().collect();
+    /// The nodes of the cluster that are asked are those that anybody names, and the seeds if there
+    /// is room for more.
+    fn ask_nodes(&mut self, known: Vec<Address>, seeds: &[Address]) {
+        let mut all = known;
         all.extend(seeds.iter().filter(|seed| !all.contains(seed)).cloned().collect::<Vec<_>>());
         all.truncate(limits::SCOUTS_MAX);
         // Each node tells the nodes in an order of its own.

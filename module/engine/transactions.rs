@@ -12,7 +12,7 @@ use crate::limits;
 use crate::merge;
 use crate::resp::{Parsed, Parser, Request, write};
 use crate::route::{ClientSub, CrossSlot, Local, Place, Plan, Step};
-use crate::session::{Queue, Sent, Transaction};
+use crate::session::{Queue, ReplyMode, Sent, Transaction};
 use crate::shards::{HashSlot, Kind};
 use crate::text;
 
@@ -159,7 +159,10 @@ impl Engine {
         };
         if let Some(shard) = shard {
             match self.pin(id, shard) {
-                Pin::Link(link) => self.forward_by(id, link, request),
+                Pin::Link(link) => {
+                    self.forward_by(id, link, request);
+                    self.queues_from_here(link);
+                }
                 Pin::Later => return Served::Later,
                 Pin::Refused(text) => {
                     // What follows was meant for a transaction: none of it may be executed.
@@ -417,6 +420,7 @@ impl Engine {
         };
         let (waiting, count) = (std::mem::take(&mut queue.waiting), queue.waiting_count);
         self.send_by(link, Token::Own(Own::Queued), |out| write::request(out, &["MULTI"]));
+        self.queues_from_here(link);
         let mut rest = waiting.as_slice();
         let mut parser = Parser::default();
         for _ in 0..count {
@@ -429,6 +433,13 @@ impl Engine {
             rest = others;
         }
         Pin::Link(link)
+    }
+
+    /// MULTI was sent: what follows on this link is queued.
+    fn queues_from_here(&mut self, link: LinkId) {
+        if let Some(link) = self.links.get_mut(link) {
+            link.queued_from = link.pipeline.end();
+        }
     }
 
     fn discard(&mut self, id: SessionId, request: &[u8]) -> Served {
@@ -481,6 +492,9 @@ impl Engine {
         let (writes, moved) = (queue.writes, queue.moved);
         let sent = queue.sent.take().zip(slot);
         let mute = self.next_is_mute(id);
+        if mute {
+            queue.losses.clear();
+        }
         let Some(session) = self.sessions.get_mut(id) else {
             return Served::Done;
         };
@@ -525,7 +539,10 @@ impl Engine {
 
     /// EXEC of nothing that a shard would have to do.
     fn exec_alone(&mut self, id: SessionId) -> Served {
-        let queue = self.end_transaction(id);
+        let mut queue = self.end_transaction(id);
+        if self.sessions.get(id).is_some_and(|session| session.reply != ReplyMode::On) {
+            queue.losses.clear();
+        }
         let mut reply = Vec::new();
         self.put_in(id, &queue, b"*0\r\n", &mut reply);
         self.answer(id, |out| out.extend_from_slice(&reply));
@@ -543,9 +560,7 @@ impl Engine {
             .iter()
             .map(|(place, request)| (*place, self.own_answer(id, queue, request)))
             .collect();
-        if own.iter().any(|(_, answer)| answer.starts_with(b"-UNBLOCKED")) {
-            self.loss_was_told(id);
-        }
+        self.losses_are_told(id, &queue.losses);
         merge::insert(reply, &own, out);
     }
 
@@ -580,6 +595,13 @@ impl Engine {
     pub(super) fn counted_for_exec(&mut self, id: SessionId, aof: bool, reply: &[u8]) {
         if let Some(queue) = self.transaction(id).and_then(|t| t.queue.as_mut()) {
             queue.counts[usize::from(aof)] = Some(reply.to_vec());
+        }
+    }
+
+    /// One of these answers tells of a loss on this shard.
+    pub(super) fn will_tell_of(&mut self, id: SessionId, lost: ShardId) {
+        if let Some(queue) = self.transaction(id).and_then(|t| t.queue.as_mut()) {
+            queue.losses.push(lost);
         }
     }
 }

@@ -106,7 +106,9 @@ impl Engine {
         }
         let deadline = wait.timeout.map(|timeout| now + timeout);
         let [first, others @ ..] = parts.as_slice() else {
-            return;
+            // The last has gone meanwhile.
+            let text = text::shard_down("the cluster", self.shards[0].why());
+            return self.end_wait_with_error(id, wait, text.as_bytes());
         };
         let number = self.book.waits.open(id, wait.need, deadline, *first, others.iter().copied());
         let shards = parts.iter().map(|part| part.shard).collect();
@@ -178,6 +180,9 @@ impl Engine {
         if let (true, Some(session)) = (untold, self.sessions.get_mut(id)) {
             session.marks.lost(lost);
         }
+        if !wait.has_seat() {
+            self.will_tell_of(id, lost);
+        }
         let text = text::lost_history(&self.shards[lost.index()].name());
         self.end_wait_with_error(id, wait, text.as_bytes());
     }
@@ -210,10 +215,12 @@ impl Engine {
         Some(error)
     }
 
-    /// EXEC's reply has told the session of a loss.
-    pub(super) fn loss_was_told(&mut self, id: SessionId) {
+    /// EXEC's reply tells the session of losses on these shards.
+    pub(super) fn losses_are_told(&mut self, id: SessionId, losses: &[ShardId]) {
         if let Some(session) = self.sessions.get_mut(id) {
-            session.marks.take_loss(acks_of(&self.shards));
+            for &shard in losses {
+                session.marks.loss_was_told(shard, acks_of(&self.shards));
+            }
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Queue {
     pub aborted: bool,
     /// What WAIT and WAITAOF among `own` are answered with, once that has been found out.
     pub counts: [Option<Vec<u8>>; 2],
+    /// The shards of whose losses these answers tell.
+    pub losses: Vec<ShardId>,
 }
 
 /// Commands of a transaction, as they were sent behind MULTI.

@@ -15,17 +15,18 @@
 //! **history** is named by two ids: the run id says that it is the same process, and the
 //! replication id that its data went on from its own: a server that was demoted and promoted again
 //! has a new one, and never gets the old one back.
-
 //!
 //! Where the primaries are is told by Sentinels ([`Masters`]) or by the nodes of a Redis Cluster
 //! ([`Members`]); what is believed of that is a [`crate::shards::ShardMap`].
 
 mod masters;
+mod members;
 mod nodes;
 mod report;
 
 pub use masters::{Masters, Word};
-pub use nodes::{Members, Primary, Told, View, ViewError};
+pub use members::{Members, Told};
+pub use nodes::{Node, View, ViewError};
 pub use report::{Replica, Report, ReportError, Role};
 
 /// The name of one unbroken history of one primary.
