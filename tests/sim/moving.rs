@@ -3,8 +3,8 @@
 //! ```text
 //!   begin      the source sends whoever asks for a missing key on, the target serves who says ASKING
 //!   one key    restored on the target, a write in its stream; deleted on the source, a write too
-//!   the last   the target has the region, by a higher epoch; the source hears of it soon, the
-//!              others when they do
+//!   the last   the target has the region, by a higher epoch; the source is told, the others hear
+//!              of it when they do
 //! ```
 //!
 //! A shard's next primary goes on with what the last one had begun, as Valkey's does. Source: redis
@@ -149,7 +149,9 @@ impl World {
         self.disturb(from);
         self.disturb(to);
         self.tells(target);
-        self.tells_one(target, source, 20_000);
+        // Both are told by whoever moves slots, before anything else gets a higher epoch: a source
+        // that does while it has not heard would have the region again.
+        self.hear_now(source, target);
         self.who_knows();
     }
 

@@ -41,6 +41,18 @@ impl World {
         name: &str,
         request: &[Vec<u8>],
     ) -> Option<String> {
+        let (region, text) = self.redirection_of(node, wire, name, request)?;
+        self.regions[region].stirred += 1;
+        Some(text)
+    }
+
+    fn redirection_of(
+        &mut self,
+        node: usize,
+        wire: WireNo,
+        name: &str,
+        request: &[Vec<u8>],
+    ) -> Option<(usize, String)> {
         if !self.is_cluster() {
             return None;
         }
@@ -62,23 +74,24 @@ impl World {
         let region = self.region_of_key(&keys[0]);
         let member = &self.nodes[node].member;
         let Some(owner) = member.view.owner[region] else {
-            return Some("CLUSTERDOWN Hash slot not served".to_owned());
+            return Some((region, "CLUSTERDOWN Hash slot not served".to_owned()));
         };
         if self.believes_all_lost(node) {
-            return Some("CLUSTERDOWN The cluster is down".to_owned());
+            return Some((region, "CLUSTERDOWN The cluster is down".to_owned()));
         }
         let there = |key: &&Vec<u8>| self.nodes[node].data.contains_key(*key);
         let missing = keys.iter().filter(|key| !there(key)).count();
         let several = keys.iter().any(|key| *key != keys[0]);
-        let try_again =
-            || Some("TRYAGAIN Multiple keys request during rehashing of slot".to_owned());
+        let try_again = || {
+            Some((region, "TRYAGAIN Multiple keys request during rehashing of slot".to_owned()))
+        };
         let to = member.migrating.get(&region).filter(|_| owner == node);
         if let (Some(to), true) = (to, missing > 0) {
             if missing < keys.len() {
                 return try_again();
             }
             let (host, port) = Place::Node(self.believed_primary(node, *to)).host_and_port();
-            return Some(format!("ASK {slot} {host}:{port}"));
+            return Some((region, format!("ASK {slot} {host}:{port}")));
         }
         if member.importing.contains(&region) && asking {
             return if several && missing > 0 { try_again() } else { None };
@@ -87,7 +100,7 @@ impl World {
             return None;
         }
         let (host, port) = Place::Node(owner).host_and_port();
-        Some(format!("MOVED {slot} {host}:{port}"))
+        Some((region, format!("MOVED {slot} {host}:{port}")))
     }
 
     /// Whether a node answers nothing about keys.
