@@ -65,13 +65,18 @@ impl Spec {
         self.flags.any(Flags::WRITE | Flags::MAY_REPLICATE)
     }
 
+    /// Whether it changes nothing and is answered at once, so that it may as well be said twice.
+    pub fn only_reads(&self) -> bool {
+        self.flags.any(Flags::READONLY)
+            && !self.flags.any(Flags::WRITE | Flags::MAY_REPLICATE | Flags::BLOCKING)
+    }
+
     /// Whether a replica may answer it as well: it reads keys, and what it says means the same from
     /// any server that has them. A cursor doesn't, nor what a server knows of its own keys; and
     /// scripts are known where they were said.
     pub fn may_be_stale(&self) -> bool {
         const OWN: &[&str] = &["object", "memory", "touch", "eval", "debug"];
-        self.flags.any(Flags::READONLY)
-            && !self.flags.any(Flags::WRITE | Flags::MAY_REPLICATE | Flags::BLOCKING)
+        self.only_reads()
             && self.key_rule != KeyRule::None
             && !self.name.ends_with("scan")
             && !OWN.iter().any(|own| self.name.starts_with(own))

@@ -48,6 +48,7 @@ mod serve;
 mod shard;
 mod tracking;
 mod transactions;
+mod turns;
 mod upload;
 mod users;
 mod waits;

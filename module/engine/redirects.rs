@@ -74,9 +74,15 @@ fn address(place: &str, asked: Option<&Address>) -> Option<Address> {
 
 /// A command that has been refused, and its session's claim to an answer.
 #[derive(Debug)]
-struct Refused {
-    token: Token,
+pub(super) struct Refused {
+    pub token: Token,
     request: Vec<u8>,
+    /// By which link, ...
+    by: LinkId,
+    /// ... with what reply: an error, or what was read too early; ...
+    pub reply: Vec<u8>,
+    /// ... and about which slot alone.
+    slot: Option<u16>,
     /// It is EXEC, of these.
     transaction: Option<(Sent, HashSlot)>,
     /// Its session waits in it: it needs a link of its own.
@@ -123,6 +129,35 @@ impl Detours {
         }
     }
 
+    /// Whether anything waits to be said again.
+    pub(super) fn any_waits(&self) -> bool {
+        !self.later.is_empty()
+    }
+
+    /// Whether a command of this session waits that this link has refused.
+    pub(super) fn waits_behind(&self, session: SessionId, by: LinkId) -> bool {
+        let is_one = |refused: &Refused| refused.is_of(session, by);
+        self.later.iter().any(|later| is_one(&later.refused))
+    }
+
+    /// These don't wait any longer; of those that are about one slot, only if it is this.
+    pub(super) fn take_waiting(
+        &mut self,
+        session: SessionId,
+        by: LinkId,
+        slot: Option<u16>,
+    ) -> Vec<Refused> {
+        let is_one = |later: &Later| {
+            let refused = &later.refused;
+            let told = !refused.reply.is_empty();
+            told && refused.is_of(session, by) && (refused.slot.is_none() || refused.slot == slot)
+        };
+        let (taken, rest) = std::mem::take(&mut self.later).into_iter().partition(is_one);
+        self.later = rest;
+        let taken: Vec<Later> = taken;
+        taken.into_iter().map(|later| later.refused).collect()
+    }
+
     /// A command has been answered for good, or its session is gone.
     pub(super) fn arrived(&mut self, token: Token) {
         if (!self.under_way.is_empty() || !self.transactions.is_empty())
@@ -139,6 +174,18 @@ impl Detours {
         self.under_way.retain(|claim, _| is_other(claim));
         self.transactions.retain(|claim, _| is_other(claim));
         self.later.retain(|later| later.refused.token.session() != Some(id));
+    }
+}
+
+impl Refused {
+    /// One that stands for itself.
+    fn plain(token: Token, request: Vec<u8>, by: LinkId) -> Self {
+        let (reply, slot) = (Vec::new(), None);
+        Self { token, request, by, reply, slot, transaction: None, blocks: false }
+    }
+
+    fn is_of(&self, session: SessionId, by: LinkId) -> bool {
+        self.by == by && self.token.session() == Some(session)
     }
 }
 
@@ -240,7 +287,8 @@ impl Engine {
             return false;
         }
         let blocks = matches!(asker.mode, Mode::Blocked { .. });
-        let refused = Refused { token, request: request.to_vec(), transaction, blocks };
+        let request = request.to_vec();
+        let reply = link.pipeline.bytes(piece).to_vec();
         let (since, hops) = self.detours.under_way.get(&claim).copied().unwrap_or((now, 0));
         if now.since(since) >= self.settings.failover_timeout {
             self.detours.under_way.remove(&claim);
@@ -248,6 +296,8 @@ impl Engine {
         }
         self.detours.under_way.insert(claim, (since, hops + 1));
         link.pipeline.done(piece);
+        let slot = self.slot_of_refused(&request, &reply);
+        let refused = Refused { token, request, by: id, reply, slot, transaction, blocks };
         self.stats().commands_redirected.add(1);
         if matches!(role, Role::Pinned(_)) {
             self.pinned_replied(id);
@@ -313,14 +363,14 @@ impl Engine {
     }
 
     /// Says a whole transaction again, where its slot is.
-    pub(super) fn say_again(&mut self, token: Token, sent: Sent, slot: HashSlot) {
+    pub(super) fn say_again(&mut self, token: Token, by: LinkId, sent: Sent, slot: HashSlot) {
         let Some(claim) = claim(token) else {
             return;
         };
         let now = self.now;
         self.detours.under_way.insert(claim, (now, 1));
-        let (request, transaction) = (EXEC.to_vec(), Some((sent, slot)));
-        let refused = Refused { token, request, transaction, blocks: false };
+        let refused =
+            Refused { transaction: Some((sent, slot)), ..Refused::plain(token, EXEC.to_vec(), by) };
         self.detours.later.push(Later { at: now, refused, to: To::OwnerOf(slot) });
     }
 
@@ -355,7 +405,9 @@ impl Engine {
         if let Some((_, slot)) = refused.transaction {
             return self.send_later(refused, To::OwnerOf(slot));
         }
-        let straight = hops < limits::DETOURS_AT_ONCE;
+        let session = refused.token.session();
+        let waits = session.is_some_and(|session| self.detours.waits_behind(session, refused.by));
+        let straight = hops < limits::DETOURS_AT_ONCE && !waits;
         let known = |place: Option<Address>| self.map.shard_at(&place?);
         match detour {
             Detour::Moved(_, place) if straight && known(place.clone()).is_some() => {
@@ -393,6 +445,23 @@ impl Engine {
         self.detours.later.push(Later { at, refused, to });
     }
 
+    /// A command is said again, though it was not refused: behind one that was.
+    pub(super) fn say_behind(
+        &mut self,
+        token: Token,
+        request: Vec<u8>,
+        (by, reply): (LinkId, Vec<u8>),
+        shard: ShardId,
+    ) {
+        let now = self.now;
+        if let Some(claim) = claim(token) {
+            self.detours.under_way.entry(claim).or_insert((now, 0));
+        }
+        self.stats().commands_redirected.add(1);
+        let refused = Refused { reply, ..Refused::plain(token, request, by) };
+        self.send_later(refused, To::Shard(shard));
+    }
+
     pub(super) fn detours_timer(&mut self) {
         let now = self.now;
         if self.detours.next_timeout().is_none_or(|at| now < at) {
@@ -418,8 +487,7 @@ impl Engine {
     }
 
     fn send_again(&mut self, refused: Refused, shard: ShardId, asking: bool) {
-        let Refused { token, request, transaction, blocks } = refused;
-        let Some(id) = token.session() else {
+        let Some(id) = refused.token.session() else {
             return;
         };
         let Some(session) = self.sessions.get(id) else {
@@ -427,24 +495,24 @@ impl Engine {
         };
         let lane = session.lane;
         // A session that is told of changes says everything on links of its own.
-        let pinned = blocks || transaction.is_some() || session.is_pushed_to();
-        if pinned && !self.shards[shard.index()].is_up() && !self.is_late(token) {
-            let to = transaction.as_ref().map_or(To::Shard(shard), |(_, slot)| To::OwnerOf(*slot));
-            return self.send_later(Refused { token, request, transaction, blocks }, to);
+        let pinned = refused.blocks || refused.transaction.is_some() || session.is_pushed_to();
+        if pinned && !self.shards[shard.index()].is_up() && !self.is_late(refused.token) {
+            let slot = refused.transaction.as_ref().map(|(_, slot)| *slot);
+            return self.send_later(refused, slot.map_or(To::Shard(shard), To::OwnerOf));
         }
         let link = if pinned {
             match self.pin_now(id, shard) {
                 Ok(link) => Some(link),
-                Err(text) => return self.fail_command(token, text.as_bytes()),
+                Err(text) => return self.fail_command(refused.token, text.as_bytes()),
             }
         } else {
             self.pin_of(id, shard).or_else(|| self.shared_link(shard, lane))
         };
+        if link.is_none() && asking {
+            return self.send_later(refused, To::Shard(shard));
+        }
+        let Refused { token, request, transaction, blocks, .. } = refused;
         let Some(link) = link else {
-            if asking {
-                let refused = Refused { token, request, transaction, blocks };
-                return self.send_later(refused, To::Shard(shard));
-            }
             return self.send_on(shard, lane, token, |out| out.extend_from_slice(&request));
         };
         if asking {

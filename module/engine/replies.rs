@@ -81,6 +81,9 @@ impl Engine {
             if is_refusal(bytes, role, self.map.kind()) && self.is_passed_over(id, role, &piece) {
                 continue;
             }
+            if self.detours.any_waits() && self.is_out_of_turn(id, role, &piece) {
+                continue;
+            }
             if piece.last {
                 self.detours.arrived(piece.token);
             }

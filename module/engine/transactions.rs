@@ -513,7 +513,7 @@ impl Engine {
                 self.send_by(link, Token::Own(Own::Queued), |out| {
                     write::request(out, &["DISCARD"]);
                 });
-                self.say_again(token, sent, slot);
+                self.say_again(token, link, sent, slot);
             }
             sent => {
                 self.keep_for_detour(token, sent);
