@@ -291,13 +291,13 @@ impl Members {
         for (slot, claim) in (0u16..).zip(&self.claims) {
             let Some(claim) = claim else { continue };
             let place = serving.iter().position(|known| known.node == claim.node);
-            let place = match (place, candidate(claim.node)) {
-                (Some(place), _) => place,
-                (None, Some(new)) => {
+            let place = match place {
+                Some(place) => place,
+                None => {
+                    let Some(new) = candidate(claim.node) else { continue };
                     serving.push(new);
                     serving.len() - 1
                 }
-                (None, None) => continue,
             };
             let owner = &mut serving[place];
             owner.epoch = owner.epoch.max(claim.epoch);
