@@ -62,10 +62,11 @@ impl World {
             return;
         }
         let views = self.views(worker);
-        for (number, view) in views.iter().enumerate() {
+        for view in &views {
+            let number = usize::from(view.shard);
             let beliefs = &mut self.beliefs[worker].shards;
             if beliefs.len() <= number {
-                beliefs.push(Believed::default());
+                beliefs.resize(number + 1, Believed::default());
             }
             let known = &mut beliefs[number];
             let same = (known.generation, &known.slots, &known.primary)

@@ -264,8 +264,8 @@ impl World {
         let code = text.split(' ').next().unwrap_or_default();
         let unknown = text.contains("outcome is unknown");
         let not_executed = text.contains("not executed") || text.contains("not sent");
-        let refused =
-            ["LOADING", "READONLY", "OOM"].contains(&code) || self.is_told_too_late(expected, code);
+        let refused = ["LOADING", "READONLY", "OOM"].contains(&code)
+            || self.may_be_told(client, expected, code);
         match &expected.ask {
             Ask::Set { value, .. } | Ask::Push { element: value, .. }
                 if not_executed || refused =>
@@ -282,12 +282,15 @@ impl World {
         }
     }
 
-    /// What a node says for a while is told to a client who has waited for as long as it would.
-    fn is_told_too_late(&self, expected: &Expected, code: &str) -> bool {
+    /// What a node says for a while is told to a client who has waited for as long as it would; and
+    /// to one that has sent more behind it, of which something may have been executed: then it can't
+    /// be said again.
+    fn may_be_told(&self, client: usize, expected: &Expected, code: &str) -> bool {
         let patience = self.plan.settings.failover_timeout.as_micros() as u64;
         self.is_cluster()
             && ["CLUSTERDOWN", "TRYAGAIN"].contains(&code)
-            && self.now >= expected.sent_at + patience
+            && (self.now >= expected.sent_at + patience
+                || !self.clients[client].expected.is_empty())
     }
 
     /// The client was told that this value wasn't written: so it must not be, before or after.

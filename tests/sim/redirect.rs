@@ -82,9 +82,8 @@ impl World {
         let there = |key: &&Vec<u8>| self.nodes[node].data.contains_key(*key);
         let missing = keys.iter().filter(|key| !there(key)).count();
         let several = keys.iter().any(|key| *key != keys[0]);
-        let try_again = || {
-            Some((region, "TRYAGAIN Multiple keys request during rehashing of slot".to_owned()))
-        };
+        let try_again =
+            || Some((region, "TRYAGAIN Multiple keys request during rehashing of slot".to_owned()));
         let to = member.migrating.get(&region).filter(|_| owner == node);
         if let (Some(to), true) = (to, missing > 0) {
             if missing < keys.len() {
