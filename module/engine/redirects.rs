@@ -20,7 +20,7 @@ use crate::ids::{LinkId, SessionId, ShardId, Time};
 use crate::limits;
 use crate::pipeline::Piece;
 use crate::resp::{Parsed, Parser, Request, write};
-use crate::session::{SeatNumber, Sent, Transaction};
+use crate::session::{SeatNumber, Sent};
 use crate::shards::{Address, HashSlot, Kind};
 use crate::text;
 
@@ -57,6 +57,13 @@ impl Detour {
         let slot = HashSlot::new(slot.parse().ok()?)?;
         let place = address(place, asked);
         Some(if moved.is_some() { Self::Moved(slot, place) } else { Self::Ask(slot, place) })
+    }
+}
+
+impl Detour {
+    /// Whether the reason is a slot that has moved or is moving, and not the server.
+    fn is_about_slot(&self, reply: &[u8]) -> bool {
+        *self != Self::Later || reply.starts_with(b"-TRYAGAIN ")
     }
 }
 
@@ -114,7 +121,16 @@ pub(super) struct Detours {
     /// Since when each is on its way, and how many shards have refused it.
     under_way: HashMap<Claim, (Time, u32)>,
     /// What an EXEC that was sent is about.
-    transactions: HashMap<Claim, (Sent, HashSlot)>,
+    transactions: HashMap<Claim, Kept>,
+}
+
+/// What is known of an EXEC, in case that its slot has moved.
+#[derive(Debug)]
+enum Kept {
+    /// It can be said again, with all that is behind MULTI.
+    Whole(Sent, HashSlot),
+    /// It can't be: keys are watched where it was said.
+    Watching,
 }
 
 impl Detours {
@@ -282,10 +298,14 @@ impl Engine {
         if queued || is_watch(request) {
             return self.transaction_moves(id, role, piece, queued);
         }
-        let transaction = self.detours.transactions.remove(&claim);
-        if is_exec(request) && transaction.is_none() {
-            return false;
-        }
+        let transaction = match self.detours.transactions.remove(&claim) {
+            Some(Kept::Watching) if detour.is_about_slot(reply) => {
+                return self.watched_has_moved(id, role, piece);
+            }
+            Some(Kept::Whole(sent, slot)) => Some((sent, slot)),
+            Some(Kept::Watching) | None if is_exec(request) => return false,
+            Some(Kept::Watching) | None => None,
+        };
         let blocks = matches!(asker.mode, Mode::Blocked { .. });
         let request = request.to_vec();
         let reply = link.pipeline.bytes(piece).to_vec();
@@ -302,23 +322,24 @@ impl Engine {
         if matches!(role, Role::Pinned(_)) {
             self.pinned_replied(id);
         }
-        if let Some(session) = self.sessions.get_mut(session) {
-            if matches!(session.mode, Mode::Serving) {
-                session.mode = Mode::Draining(Then::Serve);
-            }
-            // What it watches on this link has gone.
-            let left = |transaction: &&mut Box<Transaction>| {
-                kind == Kind::Cluster
-                    && detour != Detour::Later
-                    && transaction.watching
-                    && transaction.shard == Some(shard)
-            };
-            if let Some(transaction) = session.transaction.as_mut().filter(left) {
-                transaction.lost = true;
-            }
-        }
+        self.waits_for_detour(session, shard, kind == Kind::Cluster && detour != Detour::Later);
         self.detour(refused, detour, shard, hops);
         true
+    }
+
+    /// A command of the session is on its way round, perhaps because its slot has left the shard:
+    /// what the session says next is not to overtake it, and what it watches there has changed.
+    fn waits_for_detour(&mut self, id: SessionId, shard: ShardId, slot_left: bool) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        if matches!(session.mode, Mode::Serving) {
+            session.mode = Mode::Draining(Then::Serve);
+        }
+        if let Some(transaction) = &mut session.transaction {
+            let here = transaction.watching && transaction.shard == Some(shard);
+            transaction.lost |= slot_left && here;
+        }
     }
 
     // ---------------------------------------------------------------- transactions
@@ -355,10 +376,39 @@ impl Engine {
         true
     }
 
-    /// What an EXEC that is about to be sent is made of, in case it must be said again.
-    pub(super) fn keep_for_detour(&mut self, token: Token, sent: Option<(Sent, HashSlot)>) {
-        if let (Some(claim), Some(sent)) = (claim(token), sent) {
-            self.detours.transactions.insert(claim, sent);
+    /// EXEC was refused because its slot has moved, or is on its way. What was watched is there no
+    /// more, so it has changed.
+    fn watched_has_moved(&mut self, id: LinkId, role: Role, piece: &Piece<Token>) -> bool {
+        let Some(link) = self.links.get_mut(id) else {
+            return false;
+        };
+        let shard = link.shard;
+        link.pipeline.done(piece);
+        if let Some(session) = piece.token.session() {
+            let mut reply = Vec::new();
+            write::null_array(&mut reply, self.resp(session));
+            self.hand_out(session, piece.token, &reply);
+        }
+        self.doubt(shard);
+        self.link_replied(id, role, piece.token);
+        true
+    }
+
+    /// What an EXEC that is about to be sent is made of, in case it must be said again; and if it
+    /// can't be, whether that is because keys are watched.
+    pub(super) fn keep_for_detour(
+        &mut self,
+        token: Token,
+        sent: Option<(Sent, HashSlot)>,
+        watching: bool,
+    ) {
+        let kept = match sent {
+            Some((sent, slot)) => Kept::Whole(sent, slot),
+            None if watching && self.map.kind() == Kind::Cluster => Kept::Watching,
+            None => return,
+        };
+        if let Some(claim) = claim(token) {
+            self.detours.transactions.insert(claim, kept);
         }
     }
 
@@ -520,7 +570,7 @@ impl Engine {
         }
         if let Some((sent, slot)) = transaction {
             self.send_queue(link, &sent);
-            self.keep_for_detour(token, Some((sent, slot)));
+            self.keep_for_detour(token, Some((sent, slot)), false);
         }
         self.send_by(link, token, |out| out.extend_from_slice(&request));
         if blocks {

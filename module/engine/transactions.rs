@@ -516,7 +516,7 @@ impl Engine {
                 self.say_again(token, link, sent, slot);
             }
             sent => {
-                self.keep_for_detour(token, sent);
+                self.keep_for_detour(token, sent, watching);
                 self.send_by(link, token, |out| out.extend_from_slice(request));
             }
         }

@@ -89,22 +89,28 @@ impl Engine {
     /// now be executed behind it, is answered with what the shard has said; and so is what was to
     /// be read behind that.
     fn give_up(&mut self, session: SessionId, link: LinkId, slot: Option<u16>) {
-        let held_max = self.reply_held_max();
         for Refused { token, reply, .. } in self.detours.take_waiting(session, link, slot) {
-            self.detours.arrived(token);
-            self.stats().error_replies.add(u64::from(reply.starts_with(b"-")));
-            match token {
-                Token::Reply { seat, .. } => self.fill_seat(session, seat, &reply),
-                Token::Part { seat, part, .. } => {
-                    let gathered = self.sessions.get_mut(session).and_then(|to| {
-                        to.seats.fill_part(seat, part.into(), &reply, true, held_max)
-                    });
-                    if let Some(gather) = gathered {
-                        self.finish_parts(session, seat, *gather);
-                    }
+            self.hand_out(session, token, &reply);
+        }
+    }
+
+    /// Answers a command of this session's with a whole reply that it didn't get by a link.
+    pub(super) fn hand_out(&mut self, session: SessionId, token: Token, reply: &[u8]) {
+        let held_max = self.reply_held_max();
+        self.detours.arrived(token);
+        self.stats().error_replies.add(u64::from(reply.starts_with(b"-")));
+        match token {
+            Token::Reply { seat, .. } => self.fill_seat(session, seat, reply),
+            Token::Part { seat, part, .. } => {
+                let gathered = self
+                    .sessions
+                    .get_mut(session)
+                    .and_then(|to| to.seats.fill_part(seat, part.into(), reply, true, held_max));
+                if let Some(gather) = gathered {
+                    self.finish_parts(session, seat, *gather);
                 }
-                Token::Own(_) => {}
             }
+            Token::Own(_) => {}
         }
     }
 

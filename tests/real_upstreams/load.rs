@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use lab::client::{Client, Value, bulk, ok};
+use lab::client::{Client, Value, bulk, ok, simple};
 use lab::host::Host;
 use lab::servers;
 
@@ -91,6 +91,41 @@ impl Load {
             let told = client.call(&["EVAL", script, "2", key, &mate]);
             assert_eq!(told, bulk(format!("{number}x")));
             assert_eq!(client.call(&["DEL", &mate, "nothing"]), Value::Int(1), "{mate}");
+            if !self.next() {
+                return;
+            }
+        }
+    }
+
+    /// Transactions: one that is sent as a whole, and one that reads what it watches.
+    pub(crate) fn transactions(&self, mut client: Client, slots: Range<u16>) {
+        let keys: Vec<String> = keys_in(slots, "transaction").take(200).collect();
+        let mut counted = 0_i64;
+        for (turn, key) in (0..).zip(keys.iter().cycle()) {
+            if turn % keys.len() == 0 {
+                counted += 2;
+            }
+            let mate = format!("{{{key}}}:mate");
+            let (incr, both) = (vec!["INCR", key], vec!["MGET", key, &mate]);
+            let set = vec!["SET", &mate, "x"];
+            let whole = [vec!["MULTI"], incr.clone(), set, both.clone(), vec!["EXEC"]];
+            let replies = client.pipeline(&whole);
+            let done = replies[4].items();
+            assert_eq!(done[0], Value::Int(counted - 1), "{key}: {replies:?}");
+            let seen = bulk((counted - 1).to_string());
+            assert_eq!(done[2].items(), [seen.clone(), bulk("x")], "{key}");
+            // Whose slot moves meanwhile is told that what it watches has changed, as by a server.
+            for tries in 1.. {
+                assert_eq!(client.call(&["WATCH", key]), ok());
+                assert_eq!(client.call(&["GET", key]), seen, "{key} is watched");
+                let replies = client.pipeline(&[vec!["MULTI"], incr.clone(), vec!["EXEC"]]);
+                assert_eq!(replies[..2], [ok(), simple("QUEUED")]);
+                if !replies[2].is_nil() {
+                    assert_eq!(replies[2].items(), [Value::Int(counted)], "{key}");
+                    break;
+                }
+                assert!(tries < 5, "{key} changes all the time");
+            }
             if !self.next() {
                 return;
             }

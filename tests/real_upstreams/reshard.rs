@@ -41,6 +41,8 @@ fn a_thousand_slots_move_and_no_client_notices() {
             scope.spawn(move || load.counts(client, "c", slots_of(2, 3)));
             let (waits, brings) = (endpoint.client(), endpoint.client());
             scope.spawn(move || load.lists(waits, brings, MOVED));
+            let client = endpoint.client();
+            scope.spawn(move || load.transactions(client, MOVED));
             let redis_py = scope.spawn(|| load.redis_py(&endpoint));
             let over = load.until_dropped(&endpoint);
             load.await_more(200);
