@@ -19,6 +19,8 @@ pub enum Effect {
 pub struct Entry {
     /// The shards on which it has lived, and since when; the last is where it is now.
     pub homes: Vec<(usize, u64)>,
+    /// The node that executed it.
+    pub node: usize,
     pub key: Vec<u8>,
     pub effect: Effect,
     /// Its client was told that it may be lost.
@@ -76,7 +78,7 @@ const NOW_ON: u64 = u64::MAX;
 impl Ledger {
     pub fn add(
         &mut self,
-        home: (usize, u64),
+        (node, home): (usize, (usize, u64)),
         owner: usize,
         key: &[u8],
         effect: Effect,
@@ -90,6 +92,7 @@ impl Ledger {
         self.by_key.entry(key.to_vec()).or_default().push(id);
         self.entries.push(Entry {
             homes: vec![home],
+            node,
             key: key.to_vec(),
             effect,
             forgiven: false,

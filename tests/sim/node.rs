@@ -330,7 +330,7 @@ impl World {
         let shard = self.nodes[node].shard;
         self.executed(&effect);
         let ghost = self.wires[wire].dead;
-        let home = (shard, self.now);
+        let home = (node, (shard, self.now));
         let entry = self.ledger.add(home, owner, key, effect.clone(), ghost);
         self.line(|| format!("node {node} executes write {entry}: {}", brief(key, &effect)));
         let len = 30 + key.len() as u64;
