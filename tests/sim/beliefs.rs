@@ -11,7 +11,7 @@ use super::places::Place;
 use super::plan::{Plan, Told};
 use super::resp;
 use super::wire::{Far, Wire};
-use super::world::World;
+use super::world::{Happening, World};
 
 /// One of an engine's shards.
 #[derive(Debug, Default, Clone)]
@@ -107,12 +107,23 @@ impl World {
             number(first)..=number(last)
         });
         let ranges: Vec<_> = ranges.collect();
+        let mut moved = Vec::new();
         let regions = resp::ranges(self.regions.len());
         for (region, (first, _)) in regions.into_iter().enumerate() {
             let here = ranges.iter().any(|range| range.contains(&first));
             let spans = &mut self.beliefs[worker].regions[region];
             if here && spans.last().is_none_or(|(owner, _)| *owner != shard) {
                 spans.push((shard, self.now));
+                moved.push(region);
+            }
+        }
+        // Whoever wrote there, and writes no more, is to be told of the new owner's replicas.
+        for client in 0..self.clients.len() {
+            let who = &self.clients[client];
+            let mut keys = who.keys.keys().map(|key| self.region_of_key(key));
+            if who.worker == worker && keys.any(|region| moved.contains(&region)) {
+                let at = self.now + self.rng.below(20_000);
+                self.agenda.add(at, Happening::Wonders { client });
             }
         }
     }

@@ -337,6 +337,19 @@ impl World {
         }
     }
 
+    /// Asks who has its writes, without writing anything.
+    pub fn client_wonders(&mut self, client: usize) {
+        let who = &self.clients[client];
+        let busy = !who.here || who.leave != Leave::No || who.expected.len() >= 40;
+        if busy || self.healed || self.rng.percent(50) {
+            return;
+        }
+        let mut bytes = Vec::new();
+        let ask = if self.rng.percent(70) { self.some_wait() } else { self.some_waitaof() };
+        self.ask(client, ask, &mut bytes);
+        self.send(self.clients[client].wire, Way::ToEngine, &bytes);
+    }
+
     fn client_leaves(&mut self, client: usize) {
         let wire = self.clients[client].wire;
         match self.rng.below(3) {

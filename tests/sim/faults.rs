@@ -139,7 +139,7 @@ impl World {
 
     // ---------------------------------------------------------------- processes
 
-    fn stop_some(&mut self, shard: usize, replica: bool) {
+    pub fn stop_some(&mut self, shard: usize, replica: bool) {
         let node = if replica { self.replica_of(shard) } else { Some(self.shards[shard].primary) };
         let Some(node) = node.filter(|&node| self.nodes[node].runs()) else {
             return;
@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    fn replica_leaves(&mut self, shard: usize) {
+    pub fn replica_leaves(&mut self, shard: usize) {
         if let Some(replica) = self.replica_of(shard) {
             self.line(|| format!("FAULT: node {replica} loses its primary"));
             self.detach(replica);
@@ -290,7 +290,10 @@ impl World {
 
     /// A former replica is the shard's primary from now on. Where each has an address of its own,
     /// the old one may go on for a while, and its clients with it.
-    fn fail_over(&mut self, shard: usize) {
+    pub fn fail_over(&mut self, shard: usize) {
+        if self.healed {
+            return;
+        }
         let old = self.shards[shard].primary;
         let fit = |heir: &Node| {
             heir.runs() && heir.role == Role::Replica && heir.member.isolated_at.is_none()

@@ -43,6 +43,13 @@ impl World {
         self.disturb(from);
         self.disturb(to);
         self.agenda.add(self.now, Happening::MoveOn { region: number });
+        // What goes along is most in danger where replicas are late.
+        if self.plan.faulty() && self.rng.percent(40) {
+            match self.rng.percent(50) {
+                true => self.stop_some(to, true),
+                false => self.replica_leaves(to),
+            }
+        }
     }
 
     /// It stands still, and all engines have seen where. One that goes and comes back between two
@@ -152,6 +159,10 @@ impl World {
         // Both are told by whoever moves slots, before anything else gets a higher epoch: a source
         // that does while it has not heard would have the region again.
         self.hear_now(source, target);
+        if self.plan.faulty() && self.rng.percent(20) {
+            let at = self.now + self.rng.below(50_000);
+            self.agenda.add(at, Happening::FailOver { shard: to });
+        }
         self.who_knows();
     }
 

@@ -44,6 +44,8 @@ pub enum Happening {
     Suspected { by: usize, node: usize },
     Move,
     MoveOn { region: usize },
+    Wonders { client: usize },
+    FailOver { shard: usize },
     Late { node: usize, life: u64, wire: WireNo },
     Unswap { node: usize, life: u64, wire: WireNo },
     NewClient,
@@ -372,6 +374,8 @@ impl World {
             Happening::Suspected { by, node } => self.suspected(by, node),
             Happening::Move => self.begin_move(),
             Happening::MoveOn { region } => self.move_on(region),
+            Happening::FailOver { shard } => self.fail_over(shard),
+            Happening::Wonders { client } => self.client_wonders(client),
             Happening::Fsynced { node, life, upto } => self.fsynced(node, life, upto),
             Happening::Cron { node } => self.cron(node),
             Happening::PopsNoMore { node, life, wire, serial } => {
