@@ -252,6 +252,10 @@ pub const READER_PACE_MIN: Duration = Duration::from_millis(5);
 
 // ------------------------------------------------------------------------------------ redirects
 
+/// How often CLIENT UNBLOCK is said at once to a command that it has overtaken; then every
+/// [`SWEEP_INTERVAL`].
+pub const UNBLOCKS_AT_ONCE: u32 = 10;
+
 /// How often a command follows MOVED and ASK at once, before it rests between two tries: nodes that
 /// send it to and fro have yet to agree.
 pub const DETOURS_AT_ONCE: u32 = 5;

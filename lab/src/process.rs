@@ -251,6 +251,11 @@ impl Proc {
         self.with_child(Child::kill);
     }
 
+    /// Whether the process has ended, by whatever.
+    pub fn has_ended(&self) -> bool {
+        self.with_child(|child| child.ended().is_some())
+    }
+
     /// SIGSTOP: it keeps its connections and answers nothing.
     pub fn stop(&self) {
         self.with_child(|child| child.signal(libc::SIGSTOP));

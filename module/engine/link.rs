@@ -143,8 +143,8 @@ pub(super) enum Own {
         /// The poll's number among the rounds.
         number: crate::acks::RoundNumber,
     },
-    /// CLIENT UNBLOCK of a tracker.
-    Unblocked,
+    /// CLIENT UNBLOCK of this tracker's link.
+    Unblocked(LinkId),
     /// CLIENT UNBLOCK of this pin.
     PinUnblocked(LinkId),
     /// What is sent in a transaction for which no client waits.
@@ -186,6 +186,8 @@ pub(super) struct Link {
     pub owner: Option<SessionId>,
     /// CLIENT UNBLOCK was said to its session, with this reason, and has not been answered.
     pub unblock: Option<&'static str>,
+    /// How often the shard has said that there was nothing to unblock.
+    pub unblocks: u32,
     /// What was sent up to here, ...
     pub fixed: u64,
     /// ... and from here on, is what a session says between MULTI and EXEC: it stays on this link.
@@ -232,13 +234,26 @@ pub(super) enum TooMuch {
     Held(SeatNumber),
 }
 
-/// The replies of one round, as they come.
+/// What is under way for the round of a tracker.
+///
+/// CLIENT UNBLOCK with TIMEOUT must never meet a command that is postponed by a pause: of clients
+/// by an operator, or of writes while a cluster fails over. Valkey 8.0.1 dies of it (`blocked.c`,
+/// `replyToBlockedClientTimedOut`: "Unknown btype"). A barrier may be postponed; the question
+/// behind it is not, unless everything is, CLIENT UNBLOCK included.
 #[derive(Debug, Default)]
 pub(super) struct RoundReplies {
     /// What is to be asked when the barrier has been answered.
     pub held: Option<crate::acks::Need>,
     /// The count, or the shard's error.
     pub acked: Option<Result<crate::acks::Acked, crate::acks::ErrorText>>,
+    /// The barrier has been sent, and not been answered.
+    pub barrier_out: bool,
+    /// The question is to be unblocked as soon as that is safe.
+    pub unblock: bool,
+    /// How many CLIENT UNBLOCK are on their way to it, ...
+    pub unblocks_out: u32,
+    /// ... and what is to be said when none is.
+    pub next: Option<(crate::acks::Barrier, crate::acks::Need)>,
 }
 
 impl Link {
@@ -251,6 +266,7 @@ impl Link {
             client_id: None,
             owner: None,
             unblock: None,
+            unblocks: 0,
             fixed: 0,
             queued_from: 0,
             tainted: false,

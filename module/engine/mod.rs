@@ -327,6 +327,7 @@ impl Engine {
             self.sweep_rights();
             self.sweep_pushed();
             self.sweep_silence();
+            self.sweep_unblocks();
         }
     }
 

@@ -14,8 +14,8 @@
 
 use crate::ids::{LaneId, LinkId, SessionId, ShardId};
 use crate::limits;
-use crate::pipeline::Pipeline;
-use crate::resp::write;
+use crate::pipeline::{Piece, Pipeline};
+use crate::resp::{Parsed, Parser, Request, write};
 use crate::text;
 
 use super::dispatch::Served;
@@ -193,6 +193,10 @@ impl Engine {
         let (Some(reason), Some(client)) = (link.unblock, link.client_id) else {
             return;
         };
+        // A server may die of the other word: see `link::RoundReplies`.
+        let last = link.pipeline.requests().last();
+        let waits = last.is_some_and(|(_, request)| ends_with_null_array(request));
+        let reason = if waits { "ERROR" } else { reason };
         link.tainted = true;
         if let Some(control) = self.shards[link.shard.index()].control {
             self.send_own(control, Own::PinUnblocked(id), |out| {
@@ -202,11 +206,48 @@ impl Engine {
     }
 
     /// The shard has answered to CLIENT UNBLOCK. What overtook the command that waits is said
-    /// again.
+    /// again; if that doesn't help, as when the shard's clients are paused, now and then.
     pub(super) fn pin_unblocked(&mut self, id: LinkId, reply: &[u8]) {
-        if reply.starts_with(b":0") {
+        let Some(link) = self.links.get_mut(id).filter(|_| reply.starts_with(b":0")) else {
+            return;
+        };
+        link.unblocks += 1;
+        if link.unblocks < limits::UNBLOCKS_AT_ONCE {
             self.unblock_pin(id);
         }
+    }
+
+    /// Says CLIENT UNBLOCK again where it has not helped.
+    pub(super) fn sweep_unblocks(&mut self) {
+        let late = |link: &Link| link.unblock.is_some() && link.unblocks > 0;
+        let late: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| late(link)).map(|(id, _)| id).collect();
+        for id in late {
+            self.unblock_pin(id);
+        }
+    }
+
+    /// An error by a pin: if it is how a command was ended that was to end as if its time were up,
+    /// it is answered so. Returns whether it was.
+    pub(super) fn ends_as_timed_out(&mut self, id: LinkId, piece: &Piece<Token>) -> bool {
+        let (Some(link), Some(session)) = (self.links.get_mut(id), piece.token.session()) else {
+            return false;
+        };
+        let is_one = link.unblock == Some("TIMEOUT")
+            && link.pipeline.bytes(piece).strip_prefix(b"-").is_some_and(|error| {
+                error.trim_ascii_end() == text::UNBLOCKED_BY_CLIENT.as_bytes()
+            })
+            && link.pipeline.front_request().is_some_and(ends_with_null_array);
+        if !is_one {
+            return false;
+        }
+        let role = link.role;
+        link.pipeline.done(piece);
+        let mut reply = Vec::new();
+        write::null_array(&mut reply, self.resp(session));
+        self.hand_out(session, piece.token, &reply);
+        self.link_replied(id, role, piece.token);
+        true
     }
 
     /// Whether a session forwards its large request on this link.
@@ -265,7 +306,7 @@ impl Engine {
             return;
         }
         let shard = link.shard;
-        link.unblock = None;
+        (link.unblock, link.unblocks) = (None, 0);
         let Some(owner) = link.owner else {
             return;
         };
@@ -450,5 +491,27 @@ impl Engine {
             }
             self.outputs.push_back(Output::CloseLink { link: id });
         }
+    }
+}
+
+/// Whether a request is one that a stock server ends with a null array when its time is up.
+/// Source: redis `blocked.c`, `replyToBlockedClientTimedOut`, for lists, sorted sets and streams.
+fn ends_with_null_array(request: &[u8]) -> bool {
+    const NAMES: [&str; 10] = [
+        "blpop",
+        "brpop",
+        "blmove",
+        "brpoplpush",
+        "blmpop",
+        "bzpopmin",
+        "bzpopmax",
+        "bzmpop",
+        "xread",
+        "xreadgroup",
+    ];
+    let mut parser = Parser::default();
+    matches!(parser.parse(request), Parsed::Complete { .. }) && {
+        let request = Request { bytes: request, args: parser.args() };
+        NAMES.iter().any(|name| request.arg(0).eq_ignore_ascii_case(name.as_bytes()))
     }
 }

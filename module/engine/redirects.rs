@@ -224,6 +224,9 @@ impl Engine {
         if matches!(role, Role::Reader(..)) {
             return self.asks_primary(id, piece);
         }
+        if matches!(role, Role::Pinned(_)) && self.ends_as_timed_out(id, piece) {
+            return true;
+        }
         self.key_strayed(id, piece);
         if self.takes_detour(id, role, piece) {
             return true;

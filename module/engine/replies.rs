@@ -312,7 +312,8 @@ impl Engine {
             Own::Tracked if reply.starts_with(b"-") => {
                 self.reject_link(id, "it no longer lets a client track what it reads");
             }
-            Own::Unblocked | Own::Moved | Own::Tracked | Own::Ping | Own::Message | Own::Push => {}
+            Own::Unblocked(tracker) => self.tracker_unblocked(tracker),
+            Own::Moved | Own::Tracked | Own::Ping | Own::Message | Own::Push => {}
         }
     }
 

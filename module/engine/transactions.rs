@@ -228,8 +228,12 @@ impl Engine {
             return;
         };
         if let Some(link) = transaction.shard.and_then(|shard| self.pin_of(id, shard)) {
-            let word = if transaction.is_open() { "DISCARD" } else { "UNWATCH" };
-            self.send_by(link, Token::Own(Own::Queued), |out| write::request(out, &[word]));
+            // If it was lost before MULTI, the shard knows of no transaction, and refuses DISCARD.
+            let discard = transaction.is_open().then_some("DISCARD");
+            let unwatch = transaction.watching.then_some("UNWATCH");
+            for word in discard.into_iter().chain(unwatch) {
+                self.send_by(link, Token::Own(Own::Queued), |out| write::request(out, &[word]));
+            }
         }
     }
 
@@ -443,6 +447,10 @@ impl Engine {
     }
 
     fn discard(&mut self, id: SessionId, request: &[u8]) -> Served {
+        if self.transaction(id).is_some_and(|transaction| transaction.lost) {
+            self.abandon_transaction(id);
+            return self.ok(id);
+        }
         let transaction = self.sessions.get_mut(id).and_then(|s| s.transaction.take());
         match transaction.and_then(|t| t.shard).and_then(|shard| self.pin_of(id, shard)) {
             Some(link) => self.forward_by(id, link, request),

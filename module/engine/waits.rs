@@ -325,8 +325,7 @@ impl Engine {
                 self.stats().wait_rounds.add(1);
                 self.stats().shards[shard.index()].rounds.add(1);
                 if let Some(link) = self.tracker_link(shard, tracker) {
-                    self.send_barrier(link, barrier);
-                    self.ask(link, barrier, ask);
+                    self.begin_round(link, barrier, ask);
                 }
             }
             Action::AskAgain { tracker, ask } => {
@@ -347,20 +346,31 @@ impl Engine {
         trackers.iter().find(|(other, _)| *other == tracker).map(|(_, link)| *link)
     }
 
-    fn send_barrier(&mut self, link: LinkId, barrier: Barrier) {
+    /// Sends a round's barrier and question; but never while a CLIENT UNBLOCK for the round before
+    /// is on its way.
+    fn begin_round(&mut self, id: LinkId, barrier: Barrier, ask: Need) {
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        if link.round.unblocks_out > 0 {
+            link.round.next = Some((barrier, ask));
+            return;
+        }
+        link.round.barrier_out = barrier != Barrier::None;
         match barrier {
             Barrier::None => {}
             Barrier::Spublish => {
-                self.send_own(link, Own::Barrier, |out| {
+                self.send_own(id, Own::Barrier, |out| {
                     write::request(out, &["SPUBLISH", CHANNEL, ""]);
                 });
             }
             Barrier::FunctionRestore => {
-                self.send_own(link, Own::Barrier, |out| {
+                self.send_own(id, Own::Barrier, |out| {
                     write::request(out, &[b"FUNCTION".as_slice(), b"RESTORE", NO_FUNCTIONS]);
                 });
             }
         }
+        self.ask(id, barrier, ask);
     }
 
     /// Asks behind a barrier: at once, but for a WAITAOF.
@@ -394,16 +404,36 @@ impl Engine {
     }
 
     fn unblock_tracker(&mut self, shard: ShardId, tracker: TrackerId) {
-        let client = self
-            .tracker_link(shard, tracker)
-            .and_then(|link| self.links.get(link))
-            .and_then(|link| link.client_id);
+        let Some(id) = self.tracker_link(shard, tracker) else {
+            return;
+        };
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        if link.round.barrier_out || link.round.next.is_some() {
+            link.round.unblock = true;
+            return;
+        }
         let control = self.shards[shard.index()].control;
-        if let (Some(client), Some(control)) = (client, control) {
-            self.send_own(control, Own::Unblocked, |out| {
+        if let (Some(client), Some(control)) = (link.client_id, control) {
+            link.round.unblocks_out += 1;
+            self.send_own(control, Own::Unblocked(id), |out| {
                 let client = client.to_string();
                 write::request(out, &["CLIENT", "UNBLOCK", client.as_str(), "TIMEOUT"]);
             });
+        }
+    }
+
+    /// A CLIENT UNBLOCK for a tracker has been answered: if it was the last, its next round begins.
+    pub(super) fn tracker_unblocked(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else {
+            return;
+        };
+        link.round.unblocks_out = link.round.unblocks_out.saturating_sub(1);
+        if link.round.unblocks_out == 0
+            && let Some((barrier, ask)) = link.round.next.take()
+        {
+            self.begin_round(id, barrier, ask);
         }
     }
 
@@ -419,16 +449,22 @@ impl Engine {
         match (own, value) {
             (Own::Barrier, value) => {
                 let held = link.round.held.take();
+                link.round.barrier_out = false;
+                let unblock = std::mem::take(&mut link.round.unblock);
                 if let Some(Value::Error(text)) = value {
                     self.shards[shard.index()].acks.barrier_refused(tracker, Arc::from(text), now);
                 }
                 if let Some(ask) = held {
                     self.send_question(id, ask);
                 }
+                if unblock {
+                    self.unblock_tracker(shard, tracker);
+                }
             }
             (Own::Acked, Some(value)) => link.round.acked = read_count(&value),
             (Own::RoundReport, Some(Value::Bulk(info))) => {
                 let acked = link.round.acked.take();
+                link.round.unblock = false;
                 let report = match Report::parse(&info) {
                     Ok(report) => report,
                     Err(error) => {

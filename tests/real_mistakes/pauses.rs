@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use lab::client::{Value, bulk, ok};
+use lab::cluster::Shards;
+use lab::host::Host;
 use lab::servers;
 
 use super::{Database, assert_same, pair};
@@ -96,6 +98,39 @@ fn who_waits_is_answered_while_others_are_paused() {
         assert_eq!(operator.command("CLIENT PAUSE 100000 WRITE"), ok());
         assert_eq!(waiter.read(), Value::Int(0));
         assert_eq!(operator.command("CLIENT UNPAUSE"), ok());
+    }
+}
+
+/// Valkey 8.0.1 dies of CLIENT UNBLOCK with TIMEOUT if the command is postponed.
+#[test]
+fn a_shard_that_is_paused_survives_who_waits_there() {
+    for server in servers::both() {
+        let shards = Shards::of(&server).shards(1).replicas(1).start();
+        let host = Host::of(&server).upstream(shards.upstream()).start();
+        let database = Database { host, shards };
+        let shard = database.shards.primary(0);
+        let (mut operator, mut writer) = (shard.client(), database.client());
+        assert_eq!(writer.command("SET a 1"), ok());
+        let mut pops: Vec<_> = (0..2).map(|_| database.client()).collect();
+        let ids: Vec<i64> = pops.iter_mut().map(|pop| pop.command("CLIENT ID").int()).collect();
+        // One is there before the pause, one comes into it.
+        pops[0].send_raw(b"BLPOP list 0\r\n");
+        lab::eventually("it is blocked", || shard.info("clients").int("blocked_clients") == 1);
+        assert_eq!(operator.command("CLIENT PAUSE 100000 WRITE"), ok());
+        pops[1].send_raw(b"BLMOVE list other LEFT RIGHT 0\r\n");
+        assert_eq!(writer.command("WAIT 1 100"), Value::Int(0));
+        assert_eq!(writer.command("WAITAOF 0 1 100").ints(), [0, 0]);
+        for id in ids {
+            let unblock = format!("CLIENT UNBLOCK {id} TIMEOUT");
+            assert_eq!(database.client().command(&unblock), Value::Int(1));
+        }
+        assert!(pops[0].read().is_nil());
+        assert_eq!(operator.command("CLIENT UNPAUSE"), ok(), "it lives");
+        // Redis 8 unblocks nobody who is paused.
+        assert!(pops[1].read().is_nil());
+        assert_eq!(pops[1].command("PING").text(), "PONG");
+        assert_eq!(writer.command("SET a 2"), ok());
+        assert_eq!(writer.command("WAIT 1 0"), Value::Int(1));
     }
 }
 

@@ -47,6 +47,9 @@ pub(crate) enum Fault {
     RestartHost,
 }
 
+/// What is shown of what a server said when it crashed.
+const CRASH_LINES: usize = 40;
+
 use Fault::{
     Command, CutPrimary, CutReplica, CutSentinel, KillPrimary, KillPrimaryAhead, KillReplica,
     KillSentinel, MoveSlots, RestartHost, SplitPrimary, StopPrimary, StopReplica, StopSentinel,
@@ -324,10 +327,27 @@ impl Schedule<'_> {
         let start = self.clock.now();
         loop {
             let Some(missing) = self.bed.unsettled() else { return Ok(()) };
+            self.start_the_crashed();
             if self.clock.now() - start > SETTLE.as_micros() as Micros {
                 return Err(io::Error::other(format!("after {SETTLE:?} still: {missing}")));
             }
             lab::pause(LOOK);
+        }
+    }
+
+    /// A server that has ended by itself is started again, as its supervisor would do it, and what
+    /// it said is shown.
+    fn start_the_crashed(&self) {
+        let servers = self.bed.shards().iter().flat_map(lab::cluster::Shard::servers);
+        for server in servers.filter(|server| server.has_ended()) {
+            let log = server.log();
+            let report = log.rfind(" BUG REPORT START").map(|place| &log[place..]);
+            let said: Vec<&str> = match report {
+                Some(report) => report.lines().take(CRASH_LINES).collect(),
+                None => log.lines().rev().take(CRASH_LINES).collect::<Vec<_>>(),
+            };
+            println!("{} has ended by itself:\n{}", server.address(), said.join("\n"));
+            server.restart();
         }
     }
 }

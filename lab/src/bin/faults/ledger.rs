@@ -1,7 +1,7 @@
 //! What each writer was told of each element, and what became of it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Microseconds since the run began.
 pub(crate) type Micros = u64;
@@ -17,6 +17,15 @@ impl Clock {
 
     pub(crate) fn now(self) -> Micros {
         self.0.elapsed().as_micros() as Micros
+    }
+
+    /// As servers write it in their logs, in UTC.
+    pub(crate) fn time_of_day(self, at: Micros) -> String {
+        let then = SystemTime::now() - Duration::from_micros(self.now().saturating_sub(at));
+        let millis = then.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+        format!("{hours:02}:{minutes:02}:{:02}.{millis:03}", seconds % 60)
     }
 }
 

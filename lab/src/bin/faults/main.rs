@@ -90,6 +90,10 @@ fn run(options: &Options) -> io::Result<bool> {
     let gaps = report::gaps(&books, &switches, &marks, &options.sides);
     report::print_told(&books, &options.sides);
     report::print_gaps(&gaps, &options.sides);
+    report::print_longest(&gaps, clock);
+    if let (Some(path), Some(host)) = (&options.host_log, bed.host()) {
+        std::fs::write(path, host.log())?;
+    }
     let name = format!("faults-{}-{}.svg", options.kind.name(), options.flavor);
     let picture = options.picture.clone();
     let picture = picture.unwrap_or_else(|| repository().join("target").join(name));

@@ -11,7 +11,7 @@ use crate::ledger::Side;
 pub(crate) const USAGE: &str = "\
 usage: faults [--upstream KIND] [--flavor NAME] [--failovers N | --seconds N] [--seed N] [--short]
               [--writers N] [--side endpoint|bare|both] [--restart-host] [--no-network]
-              [--gap-max MS] [--picture FILE]
+              [--gap-max MS] [--picture FILE] [--host-log FILE]
   --upstream KIND    static, sentinel or cluster: who looks after the shards; static
   --flavor NAME      valkey or redis: of all servers; valkey
   --failovers N      ends after so many
@@ -23,7 +23,8 @@ usage: faults [--upstream KIND] [--flavor NAME] [--failovers N | --seconds N] [-
   --restart-host     the host is killed and started again, too; its clients are then disconnected
   --no-network       all servers on 127.0.0.1, and no partitions
   --gap-max MS       fails if writes fail for longer after a failover; told only, if not given
-  --picture FILE     where the time line goes; target/faults-KIND-FLAVOR.svg";
+  --picture FILE     where the time line goes; target/faults-KIND-FLAVOR.svg
+  --host-log FILE    where a copy of the host's log goes";
 
 /// What a run ends after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) network: bool,
     pub(crate) gap_max: Option<Duration>,
     pub(crate) picture: Option<PathBuf>,
+    pub(crate) host_log: Option<PathBuf>,
 }
 
 impl Options {
@@ -61,6 +63,7 @@ impl Options {
             network: true,
             gap_max: None,
             picture: None,
+            host_log: None,
         };
         while let Some(arg) = args.next() {
             match arg.as_str() {
@@ -85,6 +88,7 @@ impl Options {
                     options.gap_max = Some(Duration::from_millis(args.next()?.parse().ok()?));
                 }
                 "--picture" => options.picture = Some(args.next()?.into()),
+                "--host-log" => options.host_log = Some(args.next()?.into()),
                 _ => return None,
             }
         }

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::bed::Bed;
 use crate::faults::Mark;
-use crate::ledger::{self, Book, Element, Micros, Side, Told};
+use crate::ledger::{self, Book, Clock, Element, Micros, Side, Told};
 use crate::watch::Seen;
 
 /// How long after a switch writes are looked at, unless the next fault begins earlier.
@@ -33,8 +33,10 @@ pub(crate) fn look(bed: &Bed, books: &mut [Book]) -> io::Result<()> {
 #[derive(Clone, Debug)]
 pub(crate) struct Gap {
     pub(crate) side: Side,
-    /// What had happened.
+    /// What had happened, ...
     pub(crate) name: String,
+    /// ... and when the engine switched then.
+    pub(crate) at: Micros,
     /// The longest time without a write from the switch on.
     pub(crate) after: Micros,
     /// The same from the fault on, so with the time that the engine took to switch.
@@ -46,6 +48,9 @@ pub(crate) struct Gap {
 /// A write that was answered as done but isn't there in the end was none.
 pub(crate) fn gaps(books: &[Book], switches: &[Seen], marks: &[Mark], sides: &[Side]) -> Vec<Gap> {
     let mut gaps = Vec::new();
+    // Nobody tries to write any more.
+    let over = books.iter().flat_map(|book| &book.elements).map(|element| element.sent).max();
+    let over = over.unwrap_or_default();
     for &side in sides {
         let mut writes: BTreeMap<usize, Vec<Micros>> = BTreeMap::new();
         let done = |e: &Element| (!e.lost).then_some(usize::from(e.shard)).zip(e.written);
@@ -58,12 +63,12 @@ pub(crate) fn gaps(books: &[Book], switches: &[Seen], marks: &[Mark], sides: &[S
             // A switch that no fault explains has happened while the servers came together.
             let mark = marks.iter().rfind(|mark| mark.from <= seen.at);
             let next = marks.iter().find(|mark| mark.from > seen.at);
-            let end = next.map_or(Micros::MAX, |next| next.from).min(seen.at + AFTER_SWITCH);
+            let end = next.map_or(over, |next| next.from).min(seen.at + AFTER_SWITCH).max(seen.at);
             let after = longest(times, seen.at, end);
             let begin = mark.map_or(seen.at, |mark| mark.from);
             let whole = longest(times, begin, end);
             let name = mark.map_or_else(String::new, |mark| mark.name.clone());
-            gaps.push(Gap { side, name, after, whole });
+            gaps.push(Gap { side, name, at: seen.at, after, whole });
         }
     }
     gaps
@@ -172,6 +177,21 @@ pub(crate) fn print_gaps(gaps: &[Gap], sides: &[Side]) {
             line.push_str(&format!("{median:>8.1}{max:>8.1}{whole:>14.1}{whole_max:>8.1}"));
         }
         println!("{line}");
+    }
+}
+
+/// Prints when writes through the endpoint failed longest after a switch.
+pub(crate) fn print_longest(gaps: &[Gap], clock: Clock) {
+    const NAMED: usize = 3;
+    let mut gaps: Vec<&Gap> = gaps.iter().filter(|gap| gap.side == Side::Endpoint).collect();
+    gaps.sort_by_key(|gap| std::cmp::Reverse(gap.after));
+    if !gaps.is_empty() {
+        println!("\nThe longest through the endpoint:");
+    }
+    for gap in gaps.into_iter().take(NAMED) {
+        let (after, at) = (gap.after as f64 / 1e3, gap.at as f64 / 1e6);
+        let day = clock.time_of_day(gap.at);
+        println!("{after:>8.1} ms  {}, switched at {at:.1} s ({day} UTC)", gap.name);
     }
 }
 

@@ -1,188 +1,21 @@
 //! One engine, spoken to directly: what simulated worlds have found, said as short as can be.
 //!
-//! The test is the worker, the clients and the only shard at once: a link's bytes are answered by
-//! hand.
+//! The test is the worker, the clients and the shards at once: a link's bytes are answered by hand.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+mod desk;
+mod refused;
+mod rounds;
+
 use std::time::Duration;
 
-use weir::command::CommandTable;
-use weir::engine::{Engine, Event, Output, Peer, Setup};
-use weir::ids::{LinkId, SessionId, Slab, Time, WorkerId};
+use weir::engine::{Event, Peer};
+use weir::ids::{SessionId, Slab};
 use weir::limits;
 use weir::settings::Settings;
-use weir::shards::Upstream;
-use weir::stats::Stats;
 
-/// An engine with one shard and one client.
-struct Desk {
-    engine: Engine,
-    now: Time,
-    client: SessionId,
-    told: Vec<u8>,
-    /// Links that were asked for and don't stand yet.
-    asked: VecDeque<LinkId>,
-    /// Links that stand, in the order in which they were asked for.
-    links: Vec<LinkId>,
-    /// Links that are not to be read.
-    unread: Vec<LinkId>,
-    /// The client is to be closed, and whether after its output has left.
-    closing: Option<bool>,
-    log: String,
-    run: u32,
-    /// Whatever links ask about rights is granted at once.
-    granting: bool,
-}
-
-impl Desk {
-    /// The control link stands, and a client is here.
-    fn new() -> Self {
-        let mut desk = Self::without_shard();
-        desk.open_next();
-        desk.greet(0);
-        desk
-    }
-
-    /// A client is here, and the control link was asked for.
-    fn without_shard() -> Self {
-        Self::over("static://10.0.0.1:6379")
-    }
-
-    /// A client is here, and the control links to these shards were asked for.
-    fn over(upstream: &str) -> Self {
-        let table = CommandTable::from_reply(include_bytes!("data/command-redis.resp")).unwrap();
-        let settings = Settings {
-            failover_timeout: Duration::from_millis(100),
-            reply_held_max: 40_000,
-            ..Settings::default()
-        };
-        let setup = Setup {
-            worker: WorkerId(0),
-            workers: 1,
-            settings: Arc::new(settings),
-            table: Arc::new(table),
-            map: Arc::new(Upstream::parse(upstream).unwrap().into_map()),
-            stats: Stats::new(1, 2),
-            wall: Duration::from_secs(1_700_000_000),
-            port: 6399,
-            process_id: 1,
-            run_id: Arc::from("0"),
-        };
-        let client = Slab::<SessionId, ()>::default().insert(());
-        let mut desk = Self {
-            engine: Engine::new(setup, Time::ZERO),
-            now: Time::ZERO,
-            client,
-            told: Vec::new(),
-            asked: VecDeque::new(),
-            links: Vec::new(),
-            unread: Vec::new(),
-            closing: None,
-            log: String::new(),
-            run: 1,
-            granting: false,
-        };
-        desk.turn();
-        let peer = Peer { address: "client".into(), local: "weir".into(), fd: 0 };
-        desk.tell(Event::Accepted { session: client, peer });
-        desk
-    }
-
-    fn tell(&mut self, event: Event) {
-        self.engine.handle(event, self.now);
-        self.turn();
-        self.grant();
-    }
-
-    /// Answers the links that have questions about rights, and no greeting.
-    fn grant(&mut self) {
-        for place in 0..if self.granting { self.links.len() } else { 0 } {
-            let bytes = self.engine.link_output(self.links[place]).concat();
-            let text = String::from_utf8_lossy(&bytes);
-            let asked = text.matches('*').count();
-            if asked > 0 && !text.contains("INFO") {
-                self.sent(place);
-                self.reply(place, b"+OK\r\n".repeat(asked).as_slice());
-            }
-        }
-    }
-
-    /// The end of a turn: all that the engine has to say to the client is taken.
-    fn turn(&mut self) {
-        self.engine.handle(Event::TurnEnd, self.now);
-        while let Some(output) = self.engine.poll_output() {
-            match output {
-                Output::Connect { link, .. } => self.asked.push_back(link),
-                Output::CloseLink { link } => self.links.retain(|other| *other != link),
-                Output::FlushSession { session } => {
-                    let bytes = self.engine.session_output(session).to_vec();
-                    self.told.extend_from_slice(&bytes);
-                    let bytes = bytes.len();
-                    self.engine.handle(Event::SessionWrote { session, bytes }, self.now);
-                }
-                Output::CloseSession { after_flush, .. } => self.closing = Some(after_flush),
-                Output::ReadLink { link, on: false } => self.unread.push(link),
-                Output::ReadLink { link, on: true } => self.unread.retain(|other| *other != link),
-                Output::Log { text, .. } => self.log += &text,
-                _ => {}
-            }
-        }
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
-        self.tell(Event::Timer);
-    }
-
-    /// The oldest connection that was asked for stands.
-    fn open_next(&mut self) {
-        let link = self.asked.pop_front().unwrap();
-        self.links.push(link);
-        self.tell(Event::LinkOpened { link });
-    }
-
-    /// What the engine has written to a link, as text.
-    fn sent(&mut self, place: usize) -> String {
-        let link = self.links[place];
-        let bytes = self.engine.link_output(link).concat();
-        self.tell(Event::LinkWrote { link, bytes: bytes.len() });
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn reply(&mut self, place: usize, bytes: &[u8]) {
-        let link = self.links[place];
-        self.engine.link_space(link).unwrap()[..bytes.len()].copy_from_slice(bytes);
-        self.tell(Event::LinkRead { link, bytes: bytes.len() });
-    }
-
-    /// Answers a greeting: SETNAME, ID, INFO.
-    fn greet(&mut self, place: usize) {
-        self.sent(place);
-        let info = format!(
-            "run_id:run-{0}\r\nredis_version:8.0.6\r\nrole:master\r\nconnected_slaves:0\r\n\
-             master_replid:id-{0}\r\nmaster_replid2:0\r\nmaster_repl_offset:100\r\n\
-             second_repl_offset:-1\r\nrepl_backlog_active:1\r\naof_enabled:0\r\nloading:0\r\n\
-             cluster_enabled:0\r\n",
-            self.run
-        );
-        let reply = format!("+OK\r\n:7\r\n${}\r\n{info}\r\n", info.len());
-        self.reply(place, reply.as_bytes());
-    }
-
-    fn ask(&mut self, bytes: &[u8]) {
-        let session = self.client;
-        self.engine.session_space(session).unwrap()[..bytes.len()].copy_from_slice(bytes);
-        self.tell(Event::SessionRead { session, bytes: bytes.len() });
-    }
-
-    /// What the client was told since it was last asked.
-    fn told(&mut self) -> String {
-        String::from_utf8(std::mem::take(&mut self.told)).unwrap()
-    }
-}
+use desk::Desk;
 
 #[test]
 fn a_link_that_is_slow_to_greet_costs_no_turns() {
@@ -684,25 +517,4 @@ fn who_loses_the_connection_that_tracks_forgets_all_and_tracks_anew() {
     desk.ask(b"GET a\r\n");
     pin(&mut desk, "NOLOOP\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n", b"+OK\r\n$1\r\n2\r\n");
     assert_eq!(desk.told(), "$1\r\n2\r\n");
-}
-
-#[test]
-fn what_a_demoted_shard_refuses_in_a_transaction_is_not_executed_after_it() {
-    let mut desk = Desk::new();
-    desk.ask(b"MULTI\r\nSET a 1\r\nDISCARD\r\n");
-    // One link for everybody, one for the transaction.
-    while !desk.asked.is_empty() {
-        desk.open_next();
-        desk.greet(desk.links.len() - 1);
-    }
-    let sent: Vec<String> = (1..desk.links.len()).map(|place| desk.sent(place)).collect();
-    let pin = 1 + sent.iter().position(|sent| sent.contains("MULTI")).unwrap();
-    desk.reply(pin, b"+OK\r\n-READONLY You can't write against a read only replica.\r\n+OK\r\n");
-    assert_eq!(
-        desk.told(),
-        "+OK\r\n-READONLY You can't write against a read only replica.\r\n+OK\r\n"
-    );
-    desk.pass(Duration::from_millis(50));
-    let again = (0..desk.links.len()).any(|place| desk.sent(place).contains("SET"));
-    assert!(!again, "it would be executed, and the client has thrown it away");
 }
