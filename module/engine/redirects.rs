@@ -559,7 +559,9 @@ impl Engine {
                 Err(text) => return self.fail_command(refused.token, text.as_bytes()),
             }
         } else {
-            self.pin_of(id, shard).or_else(|| self.shared_link(shard, lane))
+            // Between MULTI and EXEC its own connection would queue it.
+            let pin = self.pin_of(id, shard).filter(|_| !self.is_in_multi(id));
+            pin.or_else(|| self.shared_link(shard, lane))
         };
         if link.is_none() && asking {
             return self.send_later(refused, To::Shard(shard));
