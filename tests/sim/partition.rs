@@ -1,4 +1,4 @@
-//! What goes wrong between the nodes of a cluster: failovers of each kind, and nodes that are cut off.
+//! What goes wrong between the nodes of a cluster: failovers of each kind, and who is cut off.
 //!
 //! ```text
 //!   killed, stopped     its heir is elected, it hears of it when it is back

@@ -116,7 +116,7 @@ pub struct Plan {
 }
 
 impl Told {
-    fn of(seed: u64, plant: Option<Plant>) -> Self {
+    pub fn of(seed: u64, plant: Option<Plant>) -> Self {
         match plant {
             Some(Plant::FalseProof) => Self::Sentinel,
             Some(Plant::FirstWord) => [Self::Sentinel, Self::Cluster][(seed % 2) as usize],
