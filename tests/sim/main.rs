@@ -52,7 +52,7 @@ use plan::{Plan, Plant, Told};
 use world::{Tally, World};
 
 /// Worlds of an ordinary test run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 
 /// Worlds in which a planted bug must show.
 const SEEDS_FOR_A_PLANT: u64 = 1_000;
