@@ -104,8 +104,11 @@ impl World {
                 view.of[node] = Some(primary);
             }
         }
+        let serials: Vec<u64> = self.nodes.iter().map(|node| node.member.serial).collect();
         for node in 0..count {
             self.nodes[node].member.view = view.clone();
+            // What is under way is older.
+            self.nodes[node].member.heard.clone_from(&serials);
             self.inherit_moves(node);
         }
         self.who_knows();

@@ -72,11 +72,14 @@ impl World {
             true => self.beliefs[worker].stood_for(number).to_vec(),
             false => vec![number],
         };
-        for (home, before) in self.open_writes(client, sent_at).into_keys() {
+        for ((home, before), entries) in self.open_writes(client, sent_at) {
             let told = shards.contains(&home) || before.is_some_and(|b| shards.contains(&b));
-            for id in self.open_writes(client, sent_at).remove(&(home, before)).unwrap_or_default()
-            {
-                self.ledger.entries[id].forgiven |= told;
+            for id in entries {
+                // What was lost before its slot went elsewhere is looked for where it should be.
+                let entry = &self.ledger.entries[id];
+                let due =
+                    entry.lost_at.is_some() && shards.contains(&self.shard_of_key(&entry.key));
+                self.ledger.entries[id].forgiven |= told || due;
             }
         }
         self.clients[client].unknown[number] = false;
