@@ -32,7 +32,7 @@ test: setup ## everything that must hold, on both flavors of real server
 	cargo test --workspace
 	cargo run --quiet -p weir-lab --bin conformance -- --part
 	cargo run --quiet -p weir-lab --bin faults -- --upstream sentinel --short
-	cargo run --quiet -p weir-lab --bin faults -- --upstream cluster --flavor redis --short --no-network
+	cargo run --quiet -p weir-lab --bin faults -- --upstream cluster --short
 
 conformance: setup build ## Redis's own tests, on a bare server and through the endpoint of one shard and of three
 	@tests/setup/servers.sh suite

@@ -45,6 +45,9 @@ impl Nutcracker {
         command
             .arg("--conf-file")
             .arg(&file)
+            // Where the package has it by itself may not be ours to write to.
+            .arg("--output")
+            .arg(&log)
             .args(["--stats-addr", "127.0.0.1", "--stats-port", &ports::free().to_string()])
             .current_dir(folder.path())
             .stdin(Stdio::null())
