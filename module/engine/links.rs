@@ -534,10 +534,19 @@ impl Engine {
         let shard = &mut self.shards[id.index()];
         shard.generation += 1;
         let generation = shard.generation;
-        if let Some(seen) = self.seen(id) {
-            let seen = Seen { generation: Generation(generation), ..seen };
-            self.shards[id.index()].acks.new_generation(proof, &seen, now);
-        }
+        // A shard may leave before it has ever said who it is, and clients have marks there since
+        // slots have come: those end too.
+        let unknown = Seen {
+            generation: Generation::default(),
+            offset: 0,
+            backlog_active: false,
+            aof_enabled: false,
+            cluster_enabled: true,
+            online: 0,
+        };
+        let seen = self.seen(id).unwrap_or(unknown);
+        let seen = Seen { generation: Generation(generation), ..seen };
+        self.shards[id.index()].acks.new_generation(proof, &seen, now);
         self.stats().shards[id.index()].generation.set(generation);
         self.shards[id.index()].readers.forget();
         if generation > 1 {

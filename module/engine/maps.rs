@@ -110,7 +110,8 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             let marked: Vec<ShardId> = session.marks.iter().map(|(shard, _)| shard).collect();
             for (before, after) in moves.iter().filter(|(before, _)| marked.contains(before)) {
-                if elsewhere.contains(before) {
+                // Nor does anybody know what a server still had that was started anew meanwhile.
+                if elsewhere.contains(before) || !self.shards[before.index()].is_up() {
                     session.marks.lost(*after);
                 } else {
                     session.marks.wrote(*after, &self.shards[after.index()].acks);

@@ -334,6 +334,10 @@ impl Engine {
         {
             session.mode = Mode::Serving;
             self.stats().blocked_clients.sub(u64::from(sent));
+            // What was refused before it must not be overtaken by what comes after it.
+            if self.detours.any_of(id) {
+                self.must_drain(id);
+            }
             self.touch(id);
         }
     }

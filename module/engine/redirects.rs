@@ -67,6 +67,18 @@ impl Detour {
     }
 }
 
+impl Detour {
+    /// What its client is told if it can't be said again; none: what the shard has said.
+    fn as_told(&self) -> Option<Vec<u8>> {
+        let (Self::Moved(slot, _) | Self::Ask(slot, _)) = self else {
+            return None;
+        };
+        let mut told = Vec::new();
+        write::error(&mut told, &text::slot_moves(slot.number()));
+        Some(told)
+    }
+}
+
 /// `host:port`; an IPv6 address has no brackets. Without a host it is the one that was asked. Who
 /// doesn't know its host's name says `?`.
 fn address(place: &str, asked: Option<&Address>) -> Option<Address> {
@@ -172,6 +184,11 @@ impl Detours {
         self.later = rest;
         let taken: Vec<Later> = taken;
         taken.into_iter().map(|later| later.refused).collect()
+    }
+
+    /// Whether anything of a session is on its way.
+    pub(super) fn any_of(&self, id: SessionId) -> bool {
+        self.under_way.keys().any(|claim| claim.0 == id)
     }
 
     /// A command has been answered for good, or its session is gone.
@@ -320,6 +337,7 @@ impl Engine {
         self.detours.under_way.insert(claim, (since, hops + 1));
         link.pipeline.done(piece);
         let slot = self.slot_of_refused(&request, &reply);
+        let reply = detour.as_told().unwrap_or(reply);
         let refused = Refused { token, request, by: id, reply, slot, transaction, blocks };
         self.stats().commands_redirected.add(1);
         if matches!(role, Role::Pinned(_)) {
@@ -559,7 +577,9 @@ impl Engine {
                 Err(text) => return self.fail_command(refused.token, text.as_bytes()),
             }
         } else {
-            self.pin_of(id, shard).or_else(|| self.shared_link(shard, lane))
+            // Between MULTI and EXEC its own connection would queue it.
+            let pin = self.pin_of(id, shard).filter(|_| !self.is_in_multi(id));
+            pin.or_else(|| self.shared_link(shard, lane))
         };
         if link.is_none() && asking {
             return self.send_later(refused, To::Shard(shard));

@@ -113,6 +113,7 @@ impl Members {
     pub fn told(&mut self, node: usize, view: View) -> Told {
         self.clock += 1;
         let now = self.clock;
+        let mut is_new = true;
         match self.heard.get_mut(node) {
             None => return Told::Doubted,
             // Most of the time nothing has happened.
@@ -126,15 +127,23 @@ impl Members {
                     return Told::Doubted;
                 }
             }
-            Some(heard) => *heard = Some(Heard { view, at: now, agrees: false }),
+            Some(heard) => {
+                is_new = heard.as_ref().is_none_or(|before| before.view != view);
+                *heard = Some(Heard { view, at: now, agrees: false });
+            }
         }
-        self.news_at = now;
         self.see(node);
         let news = self.take_in(node);
         let agrees = self.compare(node, news);
+        // If each look at what is known already counted as news to the others, none would be the
+        // last.
+        if is_new || news {
+            self.news_at = now;
+        }
         if news || agrees {
             self.confirmed_at = now;
         } else if self.is_outvoted() {
+            self.news_at = now;
             self.claims.clear();
             (0..self.heard.len()).for_each(|node| _ = self.take_in(node));
             self.compare(node, true);
@@ -291,13 +300,13 @@ impl Members {
         for (slot, claim) in (0u16..).zip(&self.claims) {
             let Some(claim) = claim else { continue };
             let place = serving.iter().position(|known| known.node == claim.node);
-            let place = match (place, candidate(claim.node)) {
-                (Some(place), _) => place,
-                (None, Some(new)) => {
+            let place = match place {
+                Some(place) => place,
+                None => {
+                    let Some(new) = candidate(claim.node) else { continue };
                     serving.push(new);
                     serving.len() - 1
                 }
-                (None, None) => continue,
             };
             let owner = &mut serving[place];
             owner.epoch = owner.epoch.max(claim.epoch);

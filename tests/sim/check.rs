@@ -5,9 +5,7 @@
 
 use super::client::{Ask, Client, Expected, Kind, Leave};
 use super::commands::DB_OUT_OF_RANGE;
-use super::ledger::{EntryId, Having};
 use super::node::stored;
-use super::plan::{GRACE, Told};
 use super::resp::{Reply, read_reply};
 use super::world::World;
 
@@ -52,8 +50,8 @@ impl World {
         let before = self.failure.is_some();
         self.judge(client, &expected, reply);
         if self.failure.is_some() && !before {
-            let (asked, at, epochs) = (ask(&expected), expected.sent_at, &expected.epochs);
-            let text = format!("  client {client} had asked {asked} at {at}, epochs {epochs:?}");
+            let (asked, at, stamps) = (ask(&expected), expected.sent_at, &expected.stamps);
+            let text = format!("  client {client} had asked {asked} at {at}, stamps {stamps:?}");
             self.line(|| text);
         }
     }
@@ -134,12 +132,11 @@ impl World {
         value: Option<Vec<u8>>,
     ) {
         self.changed_itself(client, key, value.is_some());
-        let Some(key) = self.clients[client].keys.get_mut(key) else {
-            return;
-        };
-        let epoch = self.shards[key.shard].epoch;
-        key.value = value;
-        key.sure = (expected.epochs[key.shard] == epoch).then_some(epoch);
+        let (region, epoch) = (self.region_of_key(key), self.epoch_of_key(key));
+        if let Some(key) = self.clients[client].keys.get_mut(key) {
+            key.value = value;
+            key.sure = (expected.stamps[region].0 == epoch).then_some(epoch);
+        }
     }
 
     /// The client has changed a key that it may be watching; surely, or only perhaps.
@@ -152,8 +149,9 @@ impl World {
 
     /// The value of a key, if there is no doubt.
     pub fn sure_value(&self, client: usize, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        let epoch = self.epoch_of_key(key);
         let key = &self.clients[client].keys[key];
-        (key.sure == Some(self.shards[key.shard].epoch)).then(|| key.value.clone())
+        (key.sure == Some(epoch)).then(|| key.value.clone())
     }
 
     fn observe(&mut self, client: usize, name: &[u8], reply: &Reply) -> bool {
@@ -246,7 +244,11 @@ impl World {
             // Shards say who may ask about other clients, and none could be asked yet.
             return;
         }
-        let troubled = |key: &Vec<u8>| self.shards[self.shard_of_key(key)].trouble_at.is_some();
+        // In a cluster one shard's trouble may be everybody's.
+        let troubled = |key: &Vec<u8>| match self.is_cluster() {
+            true => self.is_troubled(),
+            false => self.shards[self.shard_of_key(key)].trouble_at.is_some(),
+        };
         // What any shard may be asked.
         if let Ask::Select { .. } | Ask::Info = expected.ask {
             let troubled = self.shards.iter().any(|shard| shard.trouble_at.is_some());
@@ -255,14 +257,17 @@ impl World {
             }
             return;
         }
-        if !keys.iter().any(troubled) || self.clients[client].last_words {
+        let code = text.split(' ').next().unwrap_or_default();
+        let has_more = !self.clients[client].expected.is_empty();
+        let overtaken = has_more && self.may_be_told(client, expected, code);
+        if !(overtaken || keys.iter().any(troubled)) || self.clients[client].last_words {
             let text = format!("client {client} asked {}: {text}, for nothing", ask(expected));
             return self.violation(text);
         }
-        let code = text.split(' ').next().unwrap_or_default();
         let unknown = text.contains("outcome is unknown");
         let not_executed = text.contains("not executed") || text.contains("not sent");
-        let refused = ["LOADING", "READONLY", "OOM"].contains(&code);
+        let refused = ["LOADING", "READONLY", "OOM"].contains(&code)
+            || self.may_be_told(client, expected, code);
         match &expected.ask {
             Ask::Set { value, .. } | Ask::Push { element: value, .. }
                 if not_executed || refused =>
@@ -270,13 +275,24 @@ impl World {
                 self.deny(client, value);
             }
             Ask::Get { .. } | Ask::Range { .. } if unknown || not_executed || refused => {}
-            of if unknown => self.outcome_is_unknown(client, of),
+            of if unknown => self.outcome_is_unknown(client, of, text),
             _ if not_executed || refused => self.make_unsure(client, &keys),
             _ => {
                 let text = format!("client {client} asked {} and is told {text}", ask(expected));
                 self.violation(text);
             }
         }
+    }
+
+    /// What a node says for a while is told to a client who has waited for as long as it would; and
+    /// to one that has sent more behind it, of which something may have been executed: then it can't
+    /// be said again.
+    fn may_be_told(&self, client: usize, expected: &Expected, code: &str) -> bool {
+        let patience = self.plan.settings.failover_timeout.as_micros() as u64;
+        self.is_cluster()
+            && ["CLUSTERDOWN", "TRYAGAIN"].contains(&code)
+            && (self.now >= expected.sent_at + patience
+                || !self.clients[client].expected.is_empty())
     }
 
     /// The client was told that this value wasn't written: so it must not be, before or after.
@@ -298,14 +314,15 @@ impl World {
         let lost = text.strip_prefix("UNBLOCKED shard ").filter(|text| text.contains("history"));
         if let Some(shard) = lost.and_then(|text| text.split(' ').next()?.parse::<usize>().ok()) {
             self.tally.lost += 1;
-            if self.shards[shard].trouble_at.is_none() {
+            let troubled = match self.is_cluster() {
+                true => self.is_troubled(),
+                false => self.shards[shard].trouble_at.is_some(),
+            };
+            if !troubled {
                 self.violation(format!("client {client}: {text}, though nothing happened there"));
             }
-            let all = self.ledger.entries.len();
-            let who = &mut self.clients[client];
-            who.forgiven[shard] = all;
-            who.unknown[shard] = false;
-            if who.last_words {
+            self.forgive(client, shard, expected.sent_at);
+            if self.clients[client].last_words {
                 let aof = matches!(expected.ask, Ask::WaitAof { .. });
                 self.last_wait(client, aof);
             }
@@ -358,147 +375,6 @@ impl World {
     fn unblock_served(&mut self, id: i64) {
         for other in self.clients.iter_mut().filter(|other| other.id == Some(id)) {
             other.unblock_at = Some(self.now);
-        }
-    }
-
-    // ---------------------------------------------------------------- WAIT, WAITAOF
-
-    fn judge_counts(&mut self, client: usize, expected: &Expected, reply: &Reply) -> bool {
-        match (&expected.ask, reply) {
-            (Ask::Wait { replicas, timeout }, Reply::Int(count)) => {
-                self.judge_wait(client, expected, (0, *replicas), (0, *count), *timeout);
-                true
-            }
-            (Ask::WaitAof { local, replicas, timeout }, Reply::Array(counts)) => {
-                let [Reply::Int(own), Reply::Int(count)] = counts.as_slice() else {
-                    return false;
-                };
-                self.judge_wait(client, expected, (*local, *replicas), (*own, *count), *timeout);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The heart: a count is never higher than the truth, and never told of what is lost.
-    fn judge_wait(
-        &mut self,
-        client: usize,
-        expected: &Expected,
-        wanted: (i64, i64),
-        told: (i64, i64),
-        timeout: u64,
-    ) {
-        self.tally.waits += 1;
-        self.tally.counted += u64::from(told.1 > 0);
-        let low = expected.sent_at.saturating_sub(GRACE);
-        let (mut wrote, mut least) = (false, (1, i64::MAX));
-        for shard in 0..self.plan.shards {
-            let from = self.clients[client].forgiven[shard];
-            let entries = self.entries_of(client, shard, from);
-            if self.clients[client].unknown[shard] {
-                let text = format!("a write's outcome on shard {shard} is unknown");
-                return self.overcount(client, told, &text);
-            }
-            if entries.is_empty() {
-                continue;
-            }
-            wrote = true;
-            if let Err(why) = self.judge_lost(client, shard, &entries, expected, told) {
-                return self.overcount(client, told, &why);
-            }
-            let nodes = || self.shards[shard].nodes.iter().copied();
-            let (memory, disk) = (Having::InMemory, Having::OnDisk);
-            if matches!(expected.ask, Ask::Wait { .. }) {
-                least.1 = least.1.min(self.ledger.count(&entries, nodes(), memory, low));
-            } else {
-                let replicas = nodes().filter(|&node| self.held_at_all(&entries, node, low));
-                least.1 = least.1.min(self.ledger.count(&entries, replicas, disk, low));
-                let own = self.ledger.count(&entries, nodes(), disk, low);
-                least.0 = least.0.min(own.min(1));
-            }
-        }
-        if !wrote {
-            // Who never wrote is told the smallest number of any shard. Who did, and changed
-            // nothing, waits for those shards only.
-            let all = self.shards.iter().map(|shard| shard.replicas_since(low));
-            let tried = self.clients[client].tried_to_write;
-            least.1 = if tried { all.max() } else { all.min() }.unwrap_or(0);
-        }
-        if told.1 > least.1 || told.0 > least.0 {
-            let text = format!("no more than {least:?} is true");
-            return self.overcount(client, told, &text);
-        }
-        let due = timeout > 0 && self.now >= expected.sent_at + timeout * 1_000;
-        let short = told.0 < wanted.0 || told.1 < wanted.1;
-        if short && !due && !self.was_unblocked(client, expected) {
-            self.violation(format!(
-                "client {client} waits for {wanted:?} and is told {told:?} before its time"
-            ));
-        }
-        self.judge_last_wait(client, expected, wanted, told);
-    }
-
-    fn held_at_all(&self, entries: &[EntryId], node: usize, low: u64) -> bool {
-        self.ledger.count(entries, std::iter::once(node), Having::InMemory, low) > 0
-    }
-
-    /// Whether a number may be told although some of the writes are not in the shard's history.
-    fn judge_lost(
-        &self,
-        client: usize,
-        shard: usize,
-        entries: &[EntryId],
-        expected: &Expected,
-        told: (i64, i64),
-    ) -> Result<(), String> {
-        let lost = entries
-            .iter()
-            .filter_map(|&entry| self.ledger.entries[entry].lost_at.map(|at| (entry, at)));
-        let (_, seen_at) = self.shards[shard].known[self.clients[client].worker];
-        for (entry, at) in lost {
-            let asked_after = |time: u64| expected.sent_at > time;
-            if seen_at >= at + GRACE && asked_after(seen_at) {
-                return Err(format!("write {entry} is lost, which its worker knows"));
-            }
-            if told.1 > 0 && asked_after(self.must_be_known_at(shard, at)) {
-                return Err(format!("write {entry} is lost for a long time"));
-            }
-        }
-        Ok(())
-    }
-
-    /// When engines must have seen that a write is lost which was lost then.
-    fn must_be_known_at(&self, shard: usize, lost_at: u64) -> u64 {
-        match (self.plan.told, self.shards[shard].told_at) {
-            (Told::Static, _) => lost_at + GRACE,
-            (_, Some(told_at)) => lost_at.max(told_at) + self.plan.patience(),
-            (_, None) => u64::MAX,
-        }
-    }
-
-    fn overcount(&mut self, client: usize, told: (i64, i64), why: &str) {
-        self.violation(format!("OVER-COUNT: client {client} is told {told:?}, but {why}"));
-    }
-
-    fn judge_last_wait(
-        &mut self,
-        client: usize,
-        expected: &Expected,
-        wanted: (i64, i64),
-        told: (i64, i64),
-    ) {
-        if !self.clients[client].last_words {
-            return;
-        }
-        if told.0 < wanted.0 || told.1 < wanted.1 {
-            return self.violation(format!(
-                "client {client}: all is well, it waits for {wanted:?}, and is told {told:?}"
-            ));
-        }
-        match expected.ask {
-            Ask::Wait { .. } => self.last_wait(client, true),
-            _ => self.clients[client].done = true,
         }
     }
 

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use weir::resp::Version;
 
 use super::exec::Transaction;
-use super::ledger::EntryId;
 use super::node::stored;
 use super::plan::Fsync;
+use super::regions::{Region, Stamp};
 use super::resp;
 use super::wire::{Way, WireNo};
 use super::world::{Happening, World};
@@ -109,8 +109,8 @@ pub enum Ask {
 pub struct Expected {
     pub ask: Ask,
     pub sent_at: u64,
-    /// The epoch of each shard when it was sent.
-    pub epochs: Vec<u64>,
+    /// The stamp of each region when it was sent.
+    pub stamps: Vec<Stamp>,
     pub mute: bool,
 }
 
@@ -130,9 +130,8 @@ pub enum Kind {
 pub struct Key {
     pub kind: Kind,
     pub db: usize,
-    pub shard: usize,
     pub value: Option<Vec<u8>>,
-    /// The value is certain as long as the shard's epoch is this.
+    /// The value is certain as long as the region's epoch is this.
     pub sure: Option<u64>,
     /// All that it was ever set to, or that was pushed into it.
     pub ever: BTreeSet<Vec<u8>>,
@@ -168,10 +167,8 @@ pub struct Client {
     pub expected: VecDeque<Expected>,
     /// Bytes of replies that aren't whole.
     pub tail: Vec<u8>,
-    /// Shards on which a write's outcome is unknown, as it was told, and no WAIT has said so since.
+    /// Shards, as engines count them, on which a write's outcome is unknown, as it was told, and no WAIT has said so since.
     pub unknown: Vec<bool>,
-    /// For each shard: writes before this one were told to be lost.
-    pub forgiven: Vec<EntryId>,
     /// Values of which it was told that they weren't written.
     pub denied: BTreeSet<Vec<u8>>,
     /// When somebody last asked to unblock it.
@@ -235,11 +232,10 @@ impl World {
             (format!("{{c{number}}}:q"), Kind::Queue),
         ];
         for (name, kind) in names {
-            let shard = resp::shard_of(name.as_bytes(), self.plan.shards);
-            let sure = Some(self.shards[shard].epoch);
+            let sure = Some(self.epoch_of_key(name.as_bytes()));
             for db in 0..self.plan.databases {
                 let (ever, taken) = (BTreeSet::new(), BTreeSet::new());
-                let key = Key { kind, db, shard, value: None, sure, ever, taken };
+                let key = Key { kind, db, value: None, sure, ever, taken };
                 keys.insert(stored(name.as_bytes(), db), key);
             }
         }
@@ -256,8 +252,7 @@ impl World {
             keys,
             expected: VecDeque::new(),
             tail: Vec::new(),
-            unknown: vec![false; self.plan.shards],
-            forgiven: vec![0; self.plan.shards],
+            unknown: vec![false; self.plan.engine_shards()],
             denied: BTreeSet::new(),
             unblock_at: None,
             tried_to_write: false,
@@ -340,6 +335,19 @@ impl World {
             let at = self.now + self.rng.around(30_000);
             self.agenda.add(at, Happening::Client { client });
         }
+    }
+
+    /// Asks who has its writes, without writing anything.
+    pub fn client_wonders(&mut self, client: usize) {
+        let who = &self.clients[client];
+        let busy = !who.here || who.leave != Leave::No || who.expected.len() >= 40;
+        if busy || self.healed || self.rng.percent(50) {
+            return;
+        }
+        let mut bytes = Vec::new();
+        let ask = if self.rng.percent(70) { self.some_wait() } else { self.some_waitaof() };
+        self.ask(client, ask, &mut bytes);
+        self.send(self.clients[client].wire, Way::ToEngine, &bytes);
     }
 
     fn client_leaves(&mut self, client: usize) {
@@ -540,7 +548,7 @@ impl World {
         } else {
             bytes.extend_from_slice(&resp::request(&request));
         }
-        let epochs = self.shards.iter().map(|shard| shard.epoch).collect();
+        let stamps = self.regions.iter().map(Region::stamp).collect();
         let mute = matches!(ask, Ask::Skip | Ask::Off);
         let who = &mut self.clients[client];
         who.tried_to_write |= ask.may_write();
@@ -559,7 +567,7 @@ impl World {
             }
         }
         let who = &mut self.clients[client];
-        who.expected.push_back(Expected { ask, sent_at: self.now, epochs, mute });
+        who.expected.push_back(Expected { ask, sent_at: self.now, stamps, mute });
     }
 
     /// Others to whom the request may do something.

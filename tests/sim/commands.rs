@@ -8,6 +8,7 @@ use weir::resp::Version;
 use super::ledger::Effect;
 use super::node::{Blocked, Role, What, stored};
 use super::plan::Plant;
+use super::redirect::keys_in;
 use super::resp;
 use super::transactions::{Transaction, is_step};
 use super::wire::WireNo;
@@ -87,6 +88,15 @@ impl World {
         let names =
             names.into_iter().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
         let refusal = names.filter_map(|name| self.refusal(node, &name)).next();
+        if let Some(text) = self.redirection(node, wire, &name, request) {
+            if let Some(conn) = self.nodes[node].conns.get_mut(&wire) {
+                match name.as_str() {
+                    "EXEC" => conn.transaction = Transaction::default(),
+                    _ => conn.transaction.abort(),
+                }
+            }
+            return format!("-{text}\r\n").into_bytes();
+        }
         let transaction = self.nodes[node].conns.get_mut(&wire).map(|conn| &mut conn.transaction);
         let Some(transaction) = transaction else {
             return Vec::new();
@@ -156,6 +166,14 @@ impl World {
                 reply
             }
             "UNWATCH" => self.unwatch(node, wire),
+            "CLUSTER" => self.cluster_nodes(node),
+            "ASKING" | "READONLY" => {
+                if let Some(conn) = self.nodes[node].conns.get_mut(&wire) {
+                    conn.asking |= name == "ASKING";
+                    conn.readonly |= name == "READONLY";
+                }
+                OK.to_vec()
+            }
             _ => self.data_command(node, wire, name, request),
         }
     }
@@ -294,17 +312,10 @@ impl World {
         name: &str,
         request: &[Vec<u8>],
     ) -> Vec<Vec<u8>> {
-        let step = if name == "MSET" { 2 } else { 1 };
-        let count = match name {
-            "DEL" | "MGET" | "MSET" | "EXISTS" => usize::MAX,
-            "BLPOP" => request.len() - 2,
-            "BLMOVE" => 2,
-            _ => 1,
-        };
-        let keys: Vec<&Vec<u8>> = request[1..].iter().step_by(step).take(count).collect();
+        let keys = keys_in(name, request);
         for key in &keys {
             let right = resp::shard_of(key, self.plan.shards);
-            if right != self.nodes[node].shard {
+            if right != self.nodes[node].shard && !self.is_cluster() {
                 let key = String::from_utf8_lossy(key);
                 self.violation(format!("{name} {key}: sent to the wrong shard, not {right}"));
             }

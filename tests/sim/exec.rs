@@ -4,6 +4,7 @@ use super::check::{ask, keys_of};
 use super::client::{Ask, Expected, Kind};
 use super::ledger::Effect;
 use super::lists::{elements, joined};
+use super::regions::Stamp;
 use super::resp::{self, Reply};
 use super::world::World;
 
@@ -16,15 +17,15 @@ pub struct Transaction {
     refused: bool,
     /// The slot of its keys.
     slot: Option<u16>,
-    /// Watched keys, each with the epoch of its shard when the client asked for it.
-    watched: Vec<(Vec<u8>, u64)>,
+    /// Watched keys, each with the stamp of its region when the client asked for it.
+    watched: Vec<(Vec<u8>, Stamp)>,
     /// The client itself may have changed a watched key since, and surely has.
     pub may_be_changed: bool,
     pub is_changed: bool,
 }
 
-/// In place of the epoch, of a key whose WATCH was answered by an error.
-const REFUSED: u64 = u64::MAX;
+/// In place of the stamp, of a key whose WATCH was answered by an error.
+const REFUSED: Stamp = (u64::MAX, 0);
 
 impl Transaction {
     pub fn watches(&self, key: &[u8]) -> bool {
@@ -33,8 +34,13 @@ impl Transaction {
 
     /// The same, and its WATCH was not refused.
     pub fn surely_watches(&self, key: &[u8]) -> bool {
-        self.watched.iter().any(|(watched, epoch)| watched == key && *epoch != REFUSED)
+        self.watched.iter().any(|(watched, stamp)| watched == key && *stamp != REFUSED)
     }
+}
+
+/// The number of the shard of which an error of the endpoint speaks.
+fn shard_named_in(text: &str) -> Option<usize> {
+    text.split_once("shard ")?.1.split(' ').next()?.parse().ok()
 }
 
 /// The slot of a key by its stored name.
@@ -44,13 +50,7 @@ fn slot(stored: &[u8]) -> u16 {
 }
 
 impl World {
-    /// The shard of a key by its stored name.
-    pub fn shard_of_key(&self, stored: &[u8]) -> usize {
-        let name = stored.split(|&byte| byte == b'@').next().unwrap_or_default();
-        resp::shard_of(name, self.plan.shards)
-    }
-
-    fn is_troubled(&self) -> bool {
+    pub fn is_troubled(&self) -> bool {
         self.shards.iter().any(|shard| shard.trouble_at.is_some())
     }
 
@@ -59,8 +59,8 @@ impl World {
         let ok = matches!(reply, Reply::Simple(text) if text == "OK");
         match &expected.ask {
             Ask::Watch { keys } => {
-                let epochs = keys.iter().map(|key| expected.epochs[self.shard_of_key(key)]);
-                let watched: Vec<_> = keys.iter().cloned().zip(epochs).collect();
+                let stamps = keys.iter().map(|key| expected.stamps[self.region_of_key(key)]);
+                let watched: Vec<_> = keys.iter().cloned().zip(stamps).collect();
                 let transaction = &mut self.clients[client].transaction;
                 transaction.slot = transaction.slot.or(keys.first().map(|key| slot(key)));
                 transaction.watched.extend(watched);
@@ -96,9 +96,8 @@ impl World {
         let first = keys_of(inner).first().map(|key| slot(key));
         transaction.slot = transaction.slot.or(first);
         let ask = inner.clone();
-        let (sent_at, epochs) = (expected.sent_at, expected.epochs.clone());
         if let Some(queue) = &mut transaction.queue {
-            queue.push(Expected { ask, sent_at, epochs, mute: false });
+            queue.push(Expected { ask, mute: false, ..expected.clone() });
         }
     }
 
@@ -106,14 +105,15 @@ impl World {
         let keys = keys_of(inner);
         let slots = || keys.iter().map(|key| slot(key));
         let ours = self.clients[client].transaction.slot.or(slots().next());
-        self.plan.shards > 1 && slots().any(|slot| Some(slot) != ours)
+        (self.plan.shards > 1 || self.is_cluster()) && slots().any(|slot| Some(slot) != ours)
     }
 
     fn judge_exec(&mut self, client: usize, expected: &Expected, reply: &Reply) -> bool {
         let transaction = &self.clients[client].transaction;
         if reply.is_nil() {
-            let later =
-                |(key, epoch): &(Vec<u8>, u64)| self.shards[self.shard_of_key(key)].epoch != *epoch;
+            let later = |(key, stamp): &(Vec<u8>, Stamp)| {
+                self.regions[self.region_of_key(key)].stamp() != *stamp
+            };
             let right = !transaction.watched.is_empty()
                 && (transaction.may_be_changed
                     || transaction.refused
@@ -133,7 +133,7 @@ impl World {
         }
         self.tally.executed += 1;
         for (queued, reply) in queue.iter().zip(replies) {
-            let queued = Expected { epochs: expected.epochs.clone(), ..queued.clone() };
+            let queued = Expected { stamps: expected.stamps.clone(), ..queued.clone() };
             match (&queued.ask, reply) {
                 // How many have what was written before; it is not waited for.
                 (Ask::Wait { .. }, Reply::Int(count)) => {
@@ -190,7 +190,7 @@ impl World {
             Ask::Exec => {
                 let right = code == "EXECABORT" && self.clients[client].transaction.refused;
                 if text.contains("outcome is unknown") {
-                    self.anything_was_executed(client);
+                    self.anything_was_executed(client, text);
                 } else {
                     self.nothing_was_executed(client);
                 }
@@ -223,21 +223,28 @@ impl World {
     }
 
     /// Nobody knows what came of a transaction.
-    fn anything_was_executed(&mut self, client: usize) {
+    fn anything_was_executed(&mut self, client: usize, text: &str) {
         let queue = std::mem::take(&mut self.clients[client].transaction).queue;
         for queued in queue.unwrap_or_default() {
-            self.outcome_is_unknown(client, &queued.ask);
+            self.outcome_is_unknown(client, &queued.ask, text);
         }
     }
 
     /// It may have been executed or not.
-    pub fn outcome_is_unknown(&mut self, client: usize, of: &Ask) {
+    pub fn outcome_is_unknown(&mut self, client: usize, of: &Ask, text: &str) {
         let keys = keys_of(of);
         self.make_unsure(client, &keys);
         let shards: Vec<usize> = keys.iter().map(|key| self.shard_of_key(key)).collect();
         let (Some(&shard), true) = (shards.first(), of.may_write()) else {
             return;
         };
+        // Where slots move, only the text says who was asked.
+        if self.is_cluster() {
+            if let Some(shard) = shard_named_in(text) {
+                self.clients[client].unknown[shard] = true;
+            }
+            return;
+        }
         // Of several shards the reply doesn't say whose outcome it is.
         if shards.iter().all(|other| *other == shard) {
             self.clients[client].unknown[shard] = true;

@@ -1,6 +1,6 @@
 //! What goes wrong, and how it is put right again.
 
-use super::node::{Item, Role, What};
+use super::node::{Item, Node, Role};
 use super::plan::Told;
 use super::wire::Far;
 use super::world::{Happening, World};
@@ -31,6 +31,10 @@ pub enum Fault {
     Sentinel {
         sentinel: usize,
     },
+    /// It hears nothing of the others.
+    Isolated {
+        node: usize,
+    },
     /// Its former primary is its replica meanwhile.
     TakenOver {
         shard: usize,
@@ -59,6 +63,7 @@ impl World {
             7 => self.crash_replica(shard),
             8 => self.crash_primary(shard),
             9 => self.fail_over(shard),
+            10 | 17..=19 if self.is_cluster() => self.cluster_fault(shard),
             10 => self.demote_for_a_while(shard),
             11 => self.refuse(shard),
             12 => self.run_out_of_memory(shard),
@@ -134,16 +139,21 @@ impl World {
 
     // ---------------------------------------------------------------- processes
 
-    fn stop_some(&mut self, shard: usize, replica: bool) {
+    pub fn stop_some(&mut self, shard: usize, replica: bool) {
         let node = if replica { self.replica_of(shard) } else { Some(self.shards[shard].primary) };
         let Some(node) = node.filter(|&node| self.nodes[node].runs()) else {
             return;
         };
-        self.line(|| format!("FAULT: node {node} is stopped"));
         if !replica {
             self.trouble(shard);
         }
+        self.stop(node);
+    }
+
+    pub fn stop(&mut self, node: usize) {
+        self.line(|| format!("FAULT: node {node} is stopped"));
         self.nodes[node].stopped = true;
+        self.suspect_later(node);
         self.undo_later(Fault::Stopped { node });
     }
 
@@ -152,10 +162,11 @@ impl World {
             self.line(|| format!("node {node} goes on"));
             self.nodes[node].stopped = false;
             self.catch_up(node);
+            self.exchange(node);
         }
     }
 
-    fn replica_leaves(&mut self, shard: usize) {
+    pub fn replica_leaves(&mut self, shard: usize) {
         if let Some(replica) = self.replica_of(shard) {
             self.line(|| format!("FAULT: node {replica} loses its primary"));
             self.detach(replica);
@@ -176,7 +187,7 @@ impl World {
     }
 
     /// The process is gone, with its connections.
-    fn crash(&mut self, node: usize) {
+    pub fn crash(&mut self, node: usize) {
         if !self.nodes[node].up {
             return;
         }
@@ -190,6 +201,7 @@ impl World {
         self.detach_all(node);
         self.cut_all(node);
         self.nodes[node].conns.clear();
+        self.suspect_later(node);
         self.undo_later(Fault::Crashed { node, life });
     }
 
@@ -215,8 +227,15 @@ impl World {
         server.loading_until = loading_until;
         server.oom = false;
         let shard = server.shard;
+        if self.is_cluster() {
+            self.nodes[node].member.joining_until = self.now + self.rng.below(200_000);
+            self.exchange(node);
+        }
         if self.shards[shard].primary == node {
             self.nodes[node].role = Role::Primary;
+            if self.is_cluster() {
+                self.drop_strays(node);
+            }
             self.find_losses(shard);
             self.reattach_all(shard);
         } else {
@@ -271,14 +290,21 @@ impl World {
 
     /// A former replica is the shard's primary from now on. Where each has an address of its own,
     /// the old one may go on for a while, and its clients with it.
-    fn fail_over(&mut self, shard: usize) {
+    pub fn fail_over(&mut self, shard: usize) {
+        if self.healed {
+            return;
+        }
         let old = self.shards[shard].primary;
-        let Some(heir) = self
-            .replica_of(shard)
-            .filter(|&heir| self.nodes[heir].runs() && self.nodes[heir].role == Role::Replica)
-        else {
+        let fit = |heir: &Node| {
+            heir.runs() && heir.role == Role::Replica && heir.member.isolated_at.is_none()
+        };
+        let heir = self.replica_of(shard);
+        let Some(heir) = heir.filter(|&heir| fit(&self.nodes[heir])) else {
             return;
         };
+        if self.is_cluster() {
+            return self.fail_over_in_cluster(shard, old, heir);
+        }
         self.tally.failovers += 1;
         self.line(|| format!("FAULT: node {heir} takes over from node {old}"));
         self.trouble(shard);
@@ -322,6 +348,9 @@ impl World {
         let both = [heir, old].iter().all(|&node| self.nodes[node].runs());
         if heir == old || !both || self.nodes[old].is_not_synced_with(&self.nodes[heir]) {
             return;
+        }
+        if self.is_cluster() {
+            return self.fail_over_by_hand(shard, heir, old);
         }
         self.line(|| format!("FAULT: node {old} takes over again from node {heir}"));
         self.trouble(shard);
@@ -386,12 +415,16 @@ impl World {
             Fault::OutOfMemory { node } => self.nodes[node].oom = false,
             Fault::Demoted { node } => self.promote_again(node),
             Fault::Sentinel { sentinel } => self.sentinel_recovers(sentinel),
+            Fault::Isolated { node } => self.rejoin(node),
             Fault::TakenOver { shard, old } if !self.healed => self.fail_back(shard, old),
             Fault::TakenOver { .. } => {}
         }
     }
 
     fn attach_again(&mut self, replica: usize) {
+        if self.is_cluster() {
+            return self.attach_in_cluster(replica);
+        }
         let shard = self.nodes[replica].shard;
         let primary = self.shards[shard].primary;
         if self.nodes[replica].stopped && self.nodes[replica].role == Role::Primary {
@@ -426,6 +459,9 @@ impl World {
         for sentinel in 0..self.sentinels.len() {
             self.sentinel_recovers(sentinel);
         }
+        if self.is_cluster() {
+            self.all_is_well();
+        }
         for shard in 0..self.shards.len() {
             self.promote_again(self.shards[shard].primary);
             for replica in self.shards[shard].nodes.clone() {
@@ -437,9 +473,5 @@ impl World {
                 self.agenda.add(self.now + 1, Happening::ClientReads { client });
             }
         }
-        // A world with nothing in it would prove nothing.
-        debug_assert!(self.nodes.iter().all(|node| !node.log.iter().any(|item| {
-            matches!(item.what, What::Write(entry) if entry >= self.ledger.entries.len())
-        })));
     }
 }

@@ -22,6 +22,13 @@ pub struct Popping {
     to: Option<Vec<u8>>,
 }
 
+impl Popping {
+    /// The first list, as it is stored.
+    pub fn first(&self) -> Option<&Vec<u8>> {
+        self.from.first().map(|(_, stored)| stored)
+    }
+}
+
 /// The elements of a list.
 pub fn elements(value: Option<&[u8]>) -> Vec<Vec<u8>> {
     let all = value.unwrap_or_default().split(|&byte| byte == b',');

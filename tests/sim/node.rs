@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use weir::resp::Version;
 
+use super::cluster::Member;
 use super::ledger::{Effect, EntryId, Having};
 use super::lists::Popping;
 use super::plan::Fsync;
@@ -25,6 +26,10 @@ use super::world::{Happening, World};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Write(EntryId),
+    /// A key that was another shard's, by the import's number.
+    Restored(usize),
+    /// The key of this write has gone to another shard.
+    Gone(EntryId),
     /// Something that moves the offset and no data.
     Barrier,
     /// The replicas are to say how far they are.
@@ -67,6 +72,9 @@ pub struct Conn {
     input: Vec<u8>,
     /// The engine has closed it; what it had sent is still executed.
     pub gone: bool,
+    /// It has said so just before.
+    pub asking: bool,
+    pub readonly: bool,
 }
 
 impl Conn {
@@ -81,6 +89,8 @@ impl Conn {
             popping: None,
             input: Vec::new(),
             gone: false,
+            asking: false,
+            readonly: false,
         }
     }
 }
@@ -116,6 +126,7 @@ pub struct Node {
     next_conn: i64,
     /// GETACK is to be sent.
     pub asking: bool,
+    pub member: Member,
 }
 
 /// How a server, the ledger and the clients' memory name the key of a database: apart from its
@@ -150,6 +161,7 @@ impl Node {
             life: 0,
             next_conn: 3,
             asking: false,
+            member: Member::default(),
         }
     }
 
@@ -160,10 +172,6 @@ impl Node {
     /// It hasn't got the data of `primary` yet.
     pub fn is_not_synced_with(&self, primary: &Self) -> bool {
         self.replid != primary.replid
-    }
-
-    pub fn has(&self, entry: EntryId) -> bool {
-        self.log.iter().any(|item| item.what == What::Write(entry))
     }
 }
 
@@ -322,7 +330,8 @@ impl World {
         let shard = self.nodes[node].shard;
         self.executed(&effect);
         let ghost = self.wires[wire].dead;
-        let entry = self.ledger.add(shard, owner, key, effect.clone(), ghost);
+        let home = (node, (shard, self.now));
+        let entry = self.ledger.add(home, owner, key, effect.clone(), ghost);
         self.line(|| format!("node {node} executes write {entry}: {}", brief(key, &effect)));
         let len = 30 + key.len() as u64;
         apply(&mut self.nodes[node].data, key, &effect);
@@ -330,7 +339,8 @@ impl World {
         let moved = self.feed(node, What::Write(entry), len);
         if let Some(at) = self.shard_has_other_primary(node) {
             // Who has read or written there knows nothing of what the present primary has.
-            self.shards[shard].epoch += 1;
+            let region = self.region_of_key(key);
+            self.regions[region].epoch += 1;
             self.ledger.entries[entry].lost_at = Some(at);
         }
         moved
@@ -339,7 +349,8 @@ impl World {
     /// Puts something into the stream. Returns whether the offset moved.
     pub fn feed(&mut self, node: usize, what: What, len: u64) -> bool {
         let server = &mut self.nodes[node];
-        let in_aof = matches!(what, What::Write(_)) && server.aof.is_some();
+        let data = matches!(what, What::Write(_) | What::Restored(_) | What::Gone(_));
+        let in_aof = data && server.aof.is_some();
         let before = server.offset;
         if server.backlog {
             server.offset += len;
@@ -349,7 +360,7 @@ impl World {
         server.dirty |= in_aof;
         let item = Item { end: server.offset, what };
         let moved = server.offset > before;
-        if moved || matches!(what, What::Write(_)) {
+        if moved || data {
             server.log.push(item);
             self.stream(node, item);
         }
@@ -428,8 +439,8 @@ impl World {
             _ => server.log.partition_point(|item| item.end <= before),
         };
         for item in &server.log[from..] {
-            if let (What::Write(entry), true) = (item.what, item.end <= upto) {
-                self.ledger.gains(entry, node, Having::OnDisk, self.now);
+            if item.end <= upto {
+                self.ledger.gains(&item.what, node, Having::OnDisk, self.now);
             }
         }
     }
@@ -455,16 +466,13 @@ impl World {
     pub fn replace_log(&mut self, node: usize, log: Vec<Item>, offset: u64) {
         let (now, old) = (self.now, std::mem::take(&mut self.nodes[node].log));
         for item in old {
-            if let What::Write(entry) = item.what {
-                self.ledger.loses(entry, node, Having::InMemory, now);
-                self.ledger.loses(entry, node, Having::OnDisk, now);
-            }
+            self.ledger.loses(&item.what, node, Having::InMemory, now);
+            self.ledger.loses(&item.what, node, Having::OnDisk, now);
         }
         let mut data = BTreeMap::new();
         for item in &log {
-            if let What::Write(entry) = item.what {
-                let entry = &self.ledger.entries[entry];
-                apply(&mut data, &entry.key, &entry.effect);
+            if let Some((key, effect)) = self.ledger.change(item.what) {
+                apply(&mut data, key, &effect);
             }
         }
         let server = &mut self.nodes[node];
@@ -484,36 +492,30 @@ impl World {
         server.dirty = false;
         server.fsynced = server.offset;
         for item in &server.log {
-            if let What::Write(entry) = item.what {
-                self.ledger.gains(entry, node, Having::OnDisk, self.now);
-            }
+            self.ledger.gains(&item.what, node, Having::OnDisk, self.now);
         }
     }
 
     /// A replica that has this log counts for what is in it.
     pub fn counts_as_replica(&mut self, node: usize, counts: bool) {
         for item in &self.nodes[node].log {
-            if let What::Write(entry) = item.what {
-                if counts {
-                    self.ledger.gains(entry, node, Having::InMemory, self.now);
-                } else {
-                    self.ledger.loses(entry, node, Having::InMemory, self.now);
-                }
+            if counts {
+                self.ledger.gains(&item.what, node, Having::InMemory, self.now);
+            } else {
+                self.ledger.loses(&item.what, node, Having::InMemory, self.now);
             }
         }
     }
 
     /// One more thing has come from the primary.
     pub fn apply_item(&mut self, node: usize, item: Item) {
-        if let What::Write(entry) = item.what {
-            let write = &self.ledger.entries[entry];
-            let (key, effect) = (write.key.clone(), write.effect.clone());
+        if let Some((key, effect)) = self.ledger.change(item.what) {
             let server = &mut self.nodes[node];
-            apply(&mut server.data, &key, &effect);
-            server.touch_watched(&key);
+            apply(&mut server.data, key, &effect);
+            server.touch_watched(key);
             server.dirty |= server.aof.is_some();
-            self.ledger.gains(entry, node, Having::InMemory, self.now);
         }
+        self.ledger.gains(&item.what, node, Having::InMemory, self.now);
         let server = &mut self.nodes[node];
         server.log.push(item);
         server.offset = item.end;
@@ -529,7 +531,7 @@ impl World {
     }
 }
 
-fn apply(data: &mut BTreeMap<Vec<u8>, Vec<u8>>, key: &[u8], effect: &Effect) {
+pub fn apply(data: &mut BTreeMap<Vec<u8>, Vec<u8>>, key: &[u8], effect: &Effect) {
     match effect {
         Effect::Set(value) => {
             data.insert(key.to_vec(), value.clone());

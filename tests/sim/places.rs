@@ -64,6 +64,12 @@ pub fn upstream(plan: &Plan) -> String {
             let masters: Vec<String> = (0..plan.shards).map(master).collect();
             format!("sentinel://{sentinels}/{}", masters.join(","))
         }
+        // As many as there might be Sentinels, replicas too if there are any.
+        Told::Cluster => {
+            let nodes = plan.shards * (plan.replicas + 1);
+            let seeds = (0..nodes).rev().step_by(2).take(plan.sentinels).map(Place::Node);
+            format!("cluster://{}", list(seeds.collect()))
+        }
     }
 }
 

@@ -25,7 +25,8 @@ pub enum Plant {
     /// Who is promoted says that it has all of its predecessor's history: as a proof whose offset
     /// nobody looks at.
     FalseProof,
-    /// Sentinels tell for ever what they knew first: as an engine that follows no failover.
+    /// Sentinels, or nodes of a cluster, tell for ever what they knew first: as an engine that
+    /// follows no failover.
     FirstWord,
     /// Replicas say that they have fsynced what they have only got: as a WAITAOF that asks WAIT.
     EarlyFsync,
@@ -38,6 +39,9 @@ pub enum Plant {
     /// or after a while: as if a session went over to another connection with something
     /// outstanding, so that it overtook itself.
     Overtaken,
+    /// A key that goes to another shard never gets to replicas there: as marks that stay where the
+    /// key was.
+    LeftBehind,
 }
 
 /// Who tells the engines where the primaries are.
@@ -47,6 +51,8 @@ pub enum Told {
     Static,
     /// Sentinels.
     Sentinel,
+    /// The nodes of a cluster themselves, who move slots among each other too.
+    Cluster,
 }
 
 /// How a server's append-only file gets to disk.
@@ -76,6 +82,17 @@ pub struct Plan {
     pub requests: u64,
     pub aof: Option<Fsync>,
     pub cluster: bool,
+    /// Into how many parts the slots are split that move as one; without a cluster, as there are
+    /// shards.
+    pub regions: usize,
+    /// Mean time between two moves of a region, if there are any.
+    pub move_every: Option<u64>,
+    /// The longest that news are under way between nodes.
+    pub gossip_max: u64,
+    /// So long a node that is cut off goes on, and one that is away is not missed.
+    pub node_timeout: u64,
+    /// A node that knows nobody who serves some slot refuses all.
+    pub full_coverage: bool,
     /// Mean time between two faults; none: a world without.
     pub fault_every: Option<u64>,
     pub storm: u64,
@@ -99,11 +116,13 @@ pub struct Plan {
 }
 
 impl Told {
-    fn of(seed: u64, plant: Option<Plant>) -> Self {
-        if let Some(Plant::FalseProof | Plant::FirstWord) = plant {
-            return Self::Sentinel;
+    pub fn of(seed: u64, plant: Option<Plant>) -> Self {
+        match plant {
+            Some(Plant::FalseProof) => Self::Sentinel,
+            Some(Plant::FirstWord) => [Self::Sentinel, Self::Cluster][(seed % 2) as usize],
+            Some(Plant::LeftBehind) => Self::Cluster,
+            _ => [Self::Static, Self::Sentinel, Self::Cluster][(seed % 3) as usize],
         }
-        [Self::Static, Self::Sentinel][(seed % 2) as usize]
     }
 }
 
@@ -127,6 +146,7 @@ impl Plan {
             _ => 0,
         };
         // Without anybody to count, nothing but the session's own order can be found wrong.
+        let in_cluster = told == Told::Cluster;
         let alone = plant == Some(Plant::Overtaken);
         let mut plan = Self {
             seed,
@@ -149,7 +169,12 @@ impl Plan {
                     Some(Fsync::No),
                 ])
                 .filter(|_| !alone),
-            cluster: rng.percent(10),
+            cluster: rng.percent(10) || in_cluster,
+            regions: 0,
+            move_every: None,
+            gossip_max: 0,
+            node_timeout: 0,
+            full_coverage: false,
             fault_every: rng.pick(&[None, Some(100_000), Some(400_000), Some(1_500_000)]),
             storm: rng.between(1_000_000, 5_000_000),
             latency_max: rng.pick(&[50, 300, 3_000, 20_000]),
@@ -168,8 +193,27 @@ impl Plan {
             script_percent: rng.pick(&[0, 5, 20]),
             settings,
         };
+        plan.regions = plan.shards;
+        if in_cluster {
+            plan.be_cluster(rng);
+        }
         plan.settings.upstream = super::places::upstream(&plan);
         plan
+    }
+
+    fn be_cluster(&mut self, rng: &mut Rng) {
+        self.shards = rng.pick(&[1, 2, 2, 3, 3]);
+        self.databases = 1;
+        self.regions = self.shards * rng.pick(&[1, 2, 3, 5]);
+        self.move_every = rng.pick(&[None, Some(50_000), Some(200_000), Some(800_000)]);
+        self.gossip_max = rng.pick(&[5_000, 100_000, 100_000, 1_000_000]);
+        self.node_timeout = rng.pick(&[100_000, 400_000]);
+        self.full_coverage = rng.percent(30);
+    }
+
+    /// How many shards an engine may know at a time. In a cluster a place may stay empty.
+    pub fn engine_shards(&self) -> usize {
+        if self.told == Told::Cluster { 64 } else { self.shards }
     }
 
     /// When the first clients come: when the endpoint has had the time to find its shards.

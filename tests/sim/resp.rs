@@ -174,11 +174,21 @@ pub fn slot(key: &[u8]) -> u16 {
     crc % 16_384
 }
 
-/// The shard of a key where the slots are split evenly over `shards`, in order.
-pub fn shard_of(key: &[u8], shards: usize) -> usize {
-    let slot = usize::from(slot(key));
+/// The last slot of each of `shards` even parts, in order.
+fn ends(shards: usize) -> impl Iterator<Item = u16> {
     let per_shard = 16_384_f64 / shards as f64;
     // As `redis-cli --cluster create` does it: each boundary is rounded by itself.
-    let ends = (1..=shards).map(|n| (n as f64 * per_shard - 1.0).round() as usize);
-    ends.clone().position(|end| slot <= end).unwrap_or(shards - 1)
+    (1..=shards).map(move |n| (n as f64 * per_shard - 1.0).round() as u16)
+}
+
+/// The shard of a key where the slots are split evenly over `shards`, in order.
+pub fn shard_of(key: &[u8], shards: usize) -> usize {
+    let slot = slot(key);
+    ends(shards).position(|end| slot <= end).unwrap_or(shards - 1)
+}
+
+/// First and last slot of each of `shards` even parts.
+pub fn ranges(shards: usize) -> Vec<(u16, u16)> {
+    let firsts = std::iter::once(0).chain(ends(shards).map(|end| end + 1));
+    firsts.zip(ends(shards)).collect()
 }

@@ -494,6 +494,9 @@ impl World {
 
     /// Notes when an engine has seen that a shard's history is another one.
     fn note_generations(&mut self, worker: usize) {
+        if self.is_cluster() {
+            return self.note_beliefs(worker);
+        }
         for shard in 0..self.plan.shards {
             let generation = self.stats.workers[worker].shards[shard].generation.get();
             if self.shards[shard].known[worker].0 != generation {

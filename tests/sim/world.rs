@@ -1,7 +1,7 @@
 //! One world: all that is in it, its clock, and what happens next.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,12 +10,15 @@ use weir::engine::{Mail, Setup};
 use weir::ids::{LinkId, SessionId, WorkerId};
 use weir::stats::Stats;
 
+use super::beliefs::Beliefs;
 use super::client::Client;
+use super::cluster::{News, View};
 use super::faults::Fault;
 use super::ledger::{Effect, EntryId, Ledger};
 use super::node::{Node, Role};
 use super::places::{self, Place};
 use super::plan::{Plan, Told};
+use super::regions::Region;
 use super::replication::Repl;
 use super::rng::Rng;
 use super::sentinels::{Sentinel, Word};
@@ -37,6 +40,12 @@ pub enum Happening {
     Cron { node: usize },
     PopsNoMore { node: usize, life: u64, wire: WireNo, serial: u64 },
     Heard { sentinel: usize, shard: usize, word: Word },
+    Gossip { to: usize, news: News },
+    Suspected { by: usize, node: usize },
+    Move,
+    MoveOn { region: usize },
+    Wonders { client: usize },
+    FailOver { shard: usize },
     Late { node: usize, life: u64, wire: WireNo },
     Unswap { node: usize, life: u64, wire: WireNo },
     NewClient,
@@ -77,8 +86,6 @@ pub struct Shard {
     /// Where its address leads; or who was last made its primary.
     pub primary: usize,
     pub nodes: Vec<usize>,
-    /// Counts all that may make answers uncertain.
-    pub epoch: u64,
     /// The last time that something was wrong; none: never.
     pub trouble_at: Option<u64>,
     /// How often it has got another primary, as Sentinels count it.
@@ -133,6 +140,10 @@ pub struct Tally {
     /// Worlds of each kind.
     pub with_sentinels: u64,
     pub failovers: u64,
+    pub clusters: u64,
+    /// Regions that have gone to another shard, and keys that have with them.
+    pub regions_moved: u64,
+    pub keys_moved: u64,
 }
 
 impl Tally {
@@ -151,6 +162,9 @@ impl Tally {
         self.events += other.events;
         self.with_sentinels += other.with_sentinels;
         self.failovers += other.failovers;
+        self.clusters += other.clusters;
+        self.regions_moved += other.regions_moved;
+        self.keys_moved += other.keys_moved;
     }
 }
 
@@ -163,8 +177,15 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub repls: Vec<Repl>,
     pub shards: Vec<Shard>,
+    pub regions: Vec<Region>,
     pub ledger: Ledger,
     pub sentinels: Vec<Sentinel>,
+    /// The highest epoch of the cluster.
+    pub cluster_epoch: u64,
+    /// What all nodes knew at the beginning.
+    pub first_view: View,
+    /// What each worker believes of the cluster.
+    pub beliefs: Vec<Beliefs>,
     pub workers: Vec<Worker>,
     pub clients: Vec<Client>,
     pub stats: Stats,
@@ -188,7 +209,7 @@ const TRACE_MAX: usize = 40_000;
 impl World {
     pub fn new(plan: Plan, tracing: bool) -> Self {
         let rng = Rng::new(plan.seed.wrapping_mul(31).wrapping_add(7));
-        let stats = Stats::new(usize::from(plan.workers), plan.shards);
+        let stats = Stats::new(usize::from(plan.workers), plan.engine_shards());
         let mut world = Self {
             rng,
             now: 0,
@@ -197,8 +218,14 @@ impl World {
             nodes: Vec::new(),
             repls: Vec::new(),
             shards: Vec::new(),
+            regions: (0..plan.regions)
+                .map(|region| Region::new(region * plan.shards / plan.regions))
+                .collect(),
             ledger: Ledger::default(),
             sentinels: Vec::new(),
+            cluster_epoch: 0,
+            first_view: View::default(),
+            beliefs: Vec::new(),
             workers: Vec::new(),
             clients: Vec::new(),
             stats,
@@ -218,6 +245,14 @@ impl World {
         if world.plan.told == Told::Sentinel {
             world.make_sentinels();
             world.tally.with_sentinels = 1;
+        }
+        if world.plan.told == Told::Cluster {
+            world.make_cluster();
+            world.tally.clusters = 1;
+            if let Some(every) = world.plan.move_every {
+                let at = world.plan.begins_at() + world.rng.around(every);
+                world.agenda.add(at, Happening::Move);
+            }
         }
         world.make_workers();
         for _ in 0..world.plan.clients {
@@ -247,7 +282,6 @@ impl World {
             self.shards.push(Shard {
                 primary,
                 nodes: nodes.clone(),
-                epoch: 0,
                 trouble_at: None,
                 config_epoch: 0,
                 told_at: Some(0),
@@ -288,6 +322,7 @@ impl World {
                 run_id: Arc::from("0"),
             };
             self.workers.push(Worker::new(setup));
+            self.beliefs.push(Beliefs::of(&self.plan));
             self.room_for_first_turn(usize::from(number));
         }
     }
@@ -335,6 +370,12 @@ impl World {
             Happening::Stream { link } => self.stream_arrives(link),
             Happening::Acked { link } => self.ack_arrives(link),
             Happening::Heard { sentinel, shard, word } => self.heard(sentinel, shard, word),
+            Happening::Gossip { to, news } => self.hear(to, news),
+            Happening::Suspected { by, node } => self.suspected(by, node),
+            Happening::Move => self.begin_move(),
+            Happening::MoveOn { region } => self.move_on(region),
+            Happening::FailOver { shard } => self.fail_over(shard),
+            Happening::Wonders { client } => self.client_wonders(client),
             Happening::Fsynced { node, life, upto } => self.fsynced(node, life, upto),
             Happening::Cron { node } => self.cron(node),
             Happening::PopsNoMore { node, life, wire, serial } => {
@@ -363,9 +404,10 @@ impl World {
 
     /// Something was wrong with a shard, or may have looked so.
     pub fn trouble(&mut self, shard: usize) {
-        let truth = &mut self.shards[shard];
-        truth.epoch += 1;
-        truth.trouble_at = Some(self.now);
+        self.shards[shard].trouble_at = Some(self.now);
+        for region in self.regions.iter_mut().filter(|region| region.concerns(shard)) {
+            region.epoch += 1;
+        }
     }
 
     /// The shard's address leads to a primary with other data than before: finds what it hasn't.
@@ -375,12 +417,18 @@ impl World {
         if !self.nodes[node].up || self.nodes[node].role != Role::Primary {
             return;
         }
+        let log = self.nodes[node].log.iter();
+        let there: BTreeSet<EntryId> =
+            log.flat_map(|item| self.ledger.written(&item.what)).copied().collect();
         let mut lost = Vec::new();
         for number in 0..self.ledger.entries.len() {
-            if self.ledger.entries[number].shard != shard {
+            let entry = &self.ledger.entries[number];
+            // What was lost before its region went elsewhere is nowhere.
+            let elsewhere = entry.lost_at.is_some() && self.shard_of_key(&entry.key) != shard;
+            if entry.home() != shard || elsewhere {
                 continue;
             }
-            let has = self.nodes[node].has(number);
+            let has = there.contains(&number);
             let entry = &mut self.ledger.entries[number];
             entry.lost_at = if has { None } else { Some(entry.lost_at.unwrap_or(self.now)) };
             if !has {
@@ -410,15 +458,6 @@ impl World {
             let value = String::from_utf8_lossy(&value[..value.len().min(24)]).into_owned();
             self.violation(format!("{value} is executed, though its client was told it wasn't"));
         }
-    }
-
-    pub fn entries_of(&self, client: usize, shard: usize, from: EntryId) -> Vec<EntryId> {
-        let all = self.ledger.of(client).iter().copied();
-        let fit = |&id: &EntryId| {
-            let entry = &self.ledger.entries[id];
-            id >= from && entry.shard == shard && !entry.ghost
-        };
-        all.filter(fit).collect()
     }
 
     // ---------------------------------------------------------------- small things
