@@ -97,7 +97,7 @@ pub(super) struct Refused {
     pub token: Token,
     request: Vec<u8>,
     /// By which link, ...
-    by: LinkId,
+    pub by: LinkId,
     /// ... with what reply: an error, or what was read too early; ...
     pub reply: Vec<u8>,
     /// ... and about which slot alone.
@@ -543,6 +543,10 @@ impl Engine {
         self.detours.later = later;
         let due: Vec<Later> = due;
         for Later { refused, to, .. } in due {
+            if self.is_followed(&refused) {
+                self.send_later(refused, to);
+                continue;
+            }
             let shard = match to {
                 To::Shard(shard) => shard,
                 To::OwnerOf(slot) => self.map.shard_of(slot),
