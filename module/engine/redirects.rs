@@ -186,6 +186,15 @@ impl Detours {
         taken.into_iter().map(|later| later.refused).collect()
     }
 
+    /// Whether something that its session has said before waits to be said again.
+    fn is_behind(&self, token: Token) -> bool {
+        let Some((session, seat, _)) = claim(token) else {
+            return false;
+        };
+        let earlier = |claim: Claim| claim.0 == session && claim.1 < seat;
+        self.later.iter().any(|later| claim(later.refused.token).is_some_and(earlier))
+    }
+
     /// Whether anything of a session is on its way.
     pub(super) fn any_of(&self, id: SessionId) -> bool {
         self.under_way.keys().any(|claim| claim.0 == id)
@@ -476,8 +485,7 @@ impl Engine {
         if let Some((_, slot)) = refused.transaction {
             return self.send_later(refused, To::OwnerOf(slot));
         }
-        let session = refused.token.session();
-        let waits = session.is_some_and(|session| self.detours.waits_behind(session, refused.by));
+        let waits = self.detours.is_behind(refused.token);
         let straight = hops < limits::DETOURS_AT_ONCE && !waits;
         let known = |place: Option<Address>| self.map.shard_at(&place?);
         match detour {
@@ -541,8 +549,14 @@ impl Engine {
         let (due, later) =
             std::mem::take(&mut self.detours.later).into_iter().partition(|later| now >= later.at);
         self.detours.later = later;
-        let due: Vec<Later> = due;
+        let mut due: Vec<Later> = due;
+        due.sort_by_key(|later| claim(later.refused.token).map(|claim| claim.1));
         for Later { refused, to, .. } in due {
+            // What its session said before is said again before.
+            if self.detours.is_behind(refused.token) {
+                self.send_later(refused, to);
+                continue;
+            }
             let shard = match to {
                 To::Shard(shard) => shard,
                 To::OwnerOf(slot) => self.map.shard_of(slot),
