@@ -14,7 +14,7 @@
 //!
 //! Source: redis `cluster.c`, `getNodeByQuery` and `clusterRedirectClient`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ids::{LinkId, SessionId, ShardId, Time};
 use crate::limits;
@@ -116,6 +116,12 @@ struct Later {
     to: To,
 }
 
+impl Later {
+    fn claim(&self) -> Option<Claim> {
+        claim(self.refused.token)
+    }
+}
+
 /// Where to.
 #[derive(Debug, Clone, Copy)]
 enum To {
@@ -184,6 +190,15 @@ impl Detours {
         self.later = rest;
         let taken: Vec<Later> = taken;
         taken.into_iter().map(|later| later.refused).collect()
+    }
+
+    /// Whether something that its session has said before waits to be said again.
+    fn is_behind(&self, token: Token) -> bool {
+        let Some((session, seat, _)) = claim(token) else {
+            return false;
+        };
+        let earlier = |claim: Claim| claim.0 == session && claim.1 < seat;
+        self.later.iter().any(|later| claim(later.refused.token).is_some_and(earlier))
     }
 
     /// Whether anything of a session is on its way.
@@ -476,8 +491,7 @@ impl Engine {
         if let Some((_, slot)) = refused.transaction {
             return self.send_later(refused, To::OwnerOf(slot));
         }
-        let session = refused.token.session();
-        let waits = session.is_some_and(|session| self.detours.waits_behind(session, refused.by));
+        let waits = self.detours.is_behind(refused.token);
         let straight = hops < limits::DETOURS_AT_ONCE && !waits;
         let known = |place: Option<Address>| self.map.shard_at(&place?);
         match detour {
@@ -541,17 +555,34 @@ impl Engine {
         let (due, later) =
             std::mem::take(&mut self.detours.later).into_iter().partition(|later| now >= later.at);
         self.detours.later = later;
-        let due: Vec<Later> = due;
-        for Later { refused, to, .. } in due {
-            if self.is_followed(&refused) {
+        let mut due: Vec<Later> = due;
+        due.sort_by_key(|later| claim(later.refused.token).map(|claim| claim.1));
+        // The first of each session that goes on waiting, and what has nothing behind it.
+        let mut waiting: HashMap<SessionId, SeatNumber> = HashMap::new();
+        for (session, seat, _) in self.detours.later.iter().filter_map(Later::claim) {
+            let first = waiting.entry(session).or_insert(seat);
+            *first = seat.min(*first);
+        }
+        let mut last = HashSet::new();
+        for later in due {
+            let Some((session, seat, _)) = later.claim() else { continue };
+            let Later { refused, to, .. } = later;
+            let road = (session, refused.by);
+            let is_behind = waiting.get(&session).is_some_and(|first| *first < seat);
+            let before = self.detours.later.len();
+            if is_behind || (!last.contains(&road) && self.is_followed(&refused)) {
                 self.send_later(refused, to);
-                continue;
+            } else {
+                last.insert(road);
+                let shard = match to {
+                    To::Shard(shard) => shard,
+                    To::OwnerOf(slot) => self.map.shard_of(slot),
+                };
+                self.send_again(refused, shard, false);
             }
-            let shard = match to {
-                To::Shard(shard) => shard,
-                To::OwnerOf(slot) => self.map.shard_of(slot),
-            };
-            self.send_again(refused, shard, false);
+            if self.detours.later.len() > before {
+                waiting.entry(session).or_insert(seat);
+            }
         }
     }
 

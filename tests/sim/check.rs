@@ -284,9 +284,9 @@ impl World {
         }
     }
 
-    /// What a node says for a while is told to a client who has waited for as long as it would; and
-    /// to one that has sent more behind it, of which something may have been executed: then it can't
-    /// be said again.
+    /// What a node says for a while is told to a client who has waited for as long as it would;
+    /// and to one that has sent more behind it, of which something may have been executed: then it
+    /// can't be said again.
     fn may_be_told(&self, client: usize, expected: &Expected, code: &str) -> bool {
         let patience = self.plan.settings.failover_timeout.as_micros() as u64;
         self.is_cluster()

@@ -167,7 +167,8 @@ pub struct Client {
     pub expected: VecDeque<Expected>,
     /// Bytes of replies that aren't whole.
     pub tail: Vec<u8>,
-    /// Shards, as engines count them, on which a write's outcome is unknown, as it was told, and no WAIT has said so since.
+    /// Shards, as engines count them, on which a write's outcome is unknown, as it was told, and no
+    /// WAIT has said so since.
     pub unknown: Vec<bool>,
     /// Values of which it was told that they weren't written.
     pub denied: BTreeSet<Vec<u8>>,

@@ -129,6 +129,7 @@ impl World {
             let wait = matches!(expected.ask, Ask::Wait { .. });
             let here = self.truth_about(&entries, home, wait, low);
             let there = before.map_or(here, |before| self.truth_about(&entries, before, wait, low));
+            self.line(|| format!("  writes {entries:?}: {here:?} on shard {home}, or {there:?}"));
             least = (least.0.min(here.0.max(there.0)), least.1.min(here.1.max(there.1)));
         }
         if !wrote {
@@ -170,7 +171,8 @@ impl World {
     fn asked_of_all(&self, client: usize) -> Vec<usize> {
         let beliefs = &self.beliefs[self.clients[client].worker];
         let all = 0..self.shards.len();
-        if !self.is_cluster() {
+        // Who did, and was told of the loss of all of it, may still wait for where it was.
+        if !self.is_cluster() || self.clients[client].tried_to_write {
             return all.collect();
         }
         let asked =
