@@ -358,14 +358,14 @@ impl Engine {
         if matches!(role, Role::Pinned(_)) {
             self.pinned_replied(id);
         }
-        self.waits_for_detour(session, shard, kind == Kind::Cluster && detour != Detour::Later);
+        self.waits_for_detour(session, shard, &detour);
         self.detour(refused, detour, shard, hops);
         true
     }
 
     /// A command of the session is on its way round, perhaps because its slot has left the shard:
     /// what the session says next is not to overtake it, and what it watches there has changed.
-    fn waits_for_detour(&mut self, id: SessionId, shard: ShardId, slot_left: bool) {
+    fn waits_for_detour(&mut self, id: SessionId, shard: ShardId, detour: &Detour) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -374,7 +374,11 @@ impl Engine {
         }
         if let Some(transaction) = &mut session.transaction {
             let here = transaction.watching && transaction.shard == Some(shard);
-            transaction.lost |= slot_left && here;
+            let left = match detour {
+                Detour::Moved(slot, _) | Detour::Ask(slot, _) => Some(slot.number()),
+                Detour::Later => None,
+            };
+            transaction.lost |= here && left.is_some() && left == transaction.slot;
         }
     }
 
