@@ -97,7 +97,7 @@ pub(super) struct Refused {
     pub token: Token,
     request: Vec<u8>,
     /// By which link, ...
-    by: LinkId,
+    pub by: LinkId,
     /// ... with what reply: an error, or what was read too early; ...
     pub reply: Vec<u8>,
     /// ... and about which slot alone.
@@ -184,15 +184,6 @@ impl Detours {
         self.later = rest;
         let taken: Vec<Later> = taken;
         taken.into_iter().map(|later| later.refused).collect()
-    }
-
-    /// Whether something that its session has said before waits to be said again.
-    fn is_behind(&self, token: Token) -> bool {
-        let Some((session, seat, _)) = claim(token) else {
-            return false;
-        };
-        let earlier = |claim: Claim| claim.0 == session && claim.1 < seat;
-        self.later.iter().any(|later| claim(later.refused.token).is_some_and(earlier))
     }
 
     /// Whether anything of a session is on its way.
@@ -485,7 +476,8 @@ impl Engine {
         if let Some((_, slot)) = refused.transaction {
             return self.send_later(refused, To::OwnerOf(slot));
         }
-        let waits = self.detours.is_behind(refused.token);
+        let session = refused.token.session();
+        let waits = session.is_some_and(|session| self.detours.waits_behind(session, refused.by));
         let straight = hops < limits::DETOURS_AT_ONCE && !waits;
         let known = |place: Option<Address>| self.map.shard_at(&place?);
         match detour {
@@ -549,11 +541,9 @@ impl Engine {
         let (due, later) =
             std::mem::take(&mut self.detours.later).into_iter().partition(|later| now >= later.at);
         self.detours.later = later;
-        let mut due: Vec<Later> = due;
-        due.sort_by_key(|later| claim(later.refused.token).map(|claim| claim.1));
+        let due: Vec<Later> = due;
         for Later { refused, to, .. } in due {
-            // What its session said before is said again before.
-            if self.detours.is_behind(refused.token) {
+            if self.is_followed(&refused) {
                 self.send_later(refused, to);
                 continue;
             }

@@ -16,9 +16,9 @@ use crate::ids::{LinkId, SessionId};
 use crate::pipeline::Piece;
 use crate::resp::{Parsed, Parser, Request};
 
-use super::Engine;
 use super::link::{Role, Token};
 use super::redirects::Refused;
+use super::{Engine, Mode, Session};
 
 /// What a request does, and where.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +67,27 @@ impl Engine {
         self.say_behind(token, request, (id, reply), shard);
         self.link_replied(id, role, token);
         true
+    }
+
+    /// Whether something that its session said behind a refused command, by the same link, has not
+    /// been answered yet: it would be known too late that it was executed first. One in which the
+    /// session waits is not waited for.
+    pub(super) fn is_followed(&self, refused: &Refused) -> bool {
+        let (Token::Reply { session, seat, .. } | Token::Part { session, seat, .. }) =
+            refused.token
+        else {
+            return false;
+        };
+        let waits = |session: &Session| matches!(session.mode, Mode::Blocked { .. });
+        let Some(link) = self.links.get(refused.by) else {
+            return false;
+        };
+        !self.sessions.get(session).is_none_or(waits)
+            && link.pipeline.requests().any(|(token, _)| match token {
+                Token::Reply { session: of, seat: later, .. }
+                | Token::Part { session: of, seat: later, .. } => of == session && later > seat,
+                Token::Own(_) => false,
+            })
     }
 
     fn nature_of(&mut self, request: &[u8]) -> Nature {
