@@ -168,23 +168,23 @@ impl Detours {
         !self.later.is_empty()
     }
 
-    /// Whether a command of this session waits that this link has refused.
-    pub(super) fn waits_behind(&self, session: SessionId, by: LinkId) -> bool {
-        let is_one = |refused: &Refused| refused.is_of(session, by);
-        self.later.iter().any(|later| is_one(&later.refused))
+    /// Whether a command waits that this link has refused, and its session had said before `token`.
+    pub(super) fn waits_before(&self, token: Token, by: LinkId) -> bool {
+        self.later.iter().any(|later| later.refused.is_before(token, by))
     }
 
     /// These don't wait any longer; of those that are about one slot, only if it is this.
     pub(super) fn take_waiting(
         &mut self,
-        session: SessionId,
+        token: Token,
         by: LinkId,
         slot: Option<u16>,
     ) -> Vec<Refused> {
         let is_one = |later: &Later| {
             let refused = &later.refused;
             let told = !refused.reply.is_empty();
-            told && refused.is_of(session, by) && (refused.slot.is_none() || refused.slot == slot)
+            let about = refused.slot.is_none() || refused.slot == slot;
+            told && about && refused.is_before(token, by)
         };
         let (taken, rest) = std::mem::take(&mut self.later).into_iter().partition(is_one);
         self.later = rest;
@@ -232,8 +232,11 @@ impl Refused {
         Self { token, request, by, reply, slot, transaction: None, blocks: false }
     }
 
-    fn is_of(&self, session: SessionId, by: LinkId) -> bool {
-        self.by == by && self.token.session() == Some(session)
+    fn is_before(&self, token: Token, by: LinkId) -> bool {
+        let (Some(own), Some(other)) = (claim(self.token), claim(token)) else {
+            return false;
+        };
+        self.by == by && own.0 == other.0 && own.1 < other.1
     }
 }
 

@@ -37,7 +37,7 @@ impl Engine {
         let (Some(session), true) = (token.session(), piece.first) else {
             return false;
         };
-        if !self.detours.waits_behind(session, id) {
+        if !self.detours.waits_before(token, id) {
             return false;
         }
         let Some(link) = self.links.get_mut(id) else {
@@ -52,7 +52,7 @@ impl Engine {
             return false;
         };
         if writes && !is_error {
-            self.give_up(session, id, nature.slot);
+            self.give_up(session, token, id, nature.slot);
             return false;
         }
         let in_multi = self.sessions.get(session).is_some_and(|s| s.transaction.is_some());
@@ -109,8 +109,8 @@ impl Engine {
     /// A later command of this session has been executed: what was refused before it, and would
     /// now be executed behind it, is answered with what the shard has said; and so is what was to
     /// be read behind that.
-    fn give_up(&mut self, session: SessionId, link: LinkId, slot: Option<u16>) {
-        for Refused { token, reply, .. } in self.detours.take_waiting(session, link, slot) {
+    fn give_up(&mut self, session: SessionId, later: Token, by: LinkId, slot: Option<u16>) {
+        for Refused { token, reply, .. } in self.detours.take_waiting(later, by, slot) {
             self.hand_out(session, token, &reply);
         }
     }

@@ -20,8 +20,8 @@ use super::world::World;
 
 /// Where a client's write is, as far as its worker can know.
 enum Standing {
-    /// On this shard; or, if it has just come there, it may still be looked for on another.
-    On(usize, Option<usize>),
+    /// On this shard; or, if it has just come there, it may still be looked for on others.
+    On(usize, Vec<usize>),
     /// It was lost before anybody could know that it is there.
     Beyond,
 }
@@ -31,19 +31,24 @@ impl World {
 
     fn standing(&self, client: usize, entry: EntryId, sent_at: u64) -> Standing {
         let entry = &self.ledger.entries[entry];
-        let [.., (before, _), (home, since)] = entry.homes.as_slice() else {
-            return Standing::On(entry.home(), None);
-        };
         let beliefs = &self.beliefs[self.clients[client].worker];
-        let learned = beliefs.learned(self.region_of_key(&entry.key), *home, *since);
-        // A target that loses a key which has just come, before anybody is told that the slot is
-        // its own: whoever wrote it has no reason to ask there, and the old owner has said all that
-        // it knew. A cluster's own clients are in the same case.
-        if entry.lost_at.is_some_and(|at| learned.is_none_or(|learned| at <= learned)) {
-            return Standing::Beyond;
+        let mut before = Vec::new();
+        for pair in entry.homes.windows(2).rev() {
+            let (home, since) = pair[1];
+            let learned = beliefs.learned(self.region_of_key(&entry.key), home, since);
+            // A target that loses a key which has just come, before anybody is told that the slot
+            // is its own: whoever wrote it has no reason to ask there, and the old owner has said
+            // all that it knew. A cluster's own clients are in the same case.
+            let unseen = |at: u64| learned.is_none_or(|learned| at <= learned);
+            if home == entry.home() && entry.lost_at.is_some_and(unseen) {
+                return Standing::Beyond;
+            }
+            if !unseen(sent_at) {
+                break;
+            }
+            before.push(pair[0].0);
         }
-        let known = learned.is_some_and(|learned| sent_at > learned);
-        Standing::On(*home, (!known).then_some(*before))
+        Standing::On(entry.home(), before)
     }
 
     /// A client's writes of which it may be told a number, by where they are.
@@ -51,7 +56,7 @@ impl World {
         &self,
         client: usize,
         sent_at: u64,
-    ) -> BTreeMap<(usize, Option<usize>), Vec<EntryId>> {
+    ) -> BTreeMap<(usize, Vec<usize>), Vec<EntryId>> {
         let mut groups: BTreeMap<_, Vec<EntryId>> = BTreeMap::new();
         for &id in self.ledger.of(client) {
             let entry = &self.ledger.entries[id];
@@ -73,7 +78,8 @@ impl World {
             false => vec![number],
         };
         for ((home, before), entries) in self.open_writes(client, sent_at) {
-            let told = shards.contains(&home) || before.is_some_and(|b| shards.contains(&b));
+            let told =
+                shards.contains(&home) || before.iter().any(|before| shards.contains(before));
             for id in entries {
                 // What was lost before its slot went elsewhere is looked for where it should be.
                 let entry = &self.ledger.entries[id];
@@ -128,9 +134,13 @@ impl World {
             }
             let wait = matches!(expected.ask, Ask::Wait { .. });
             let here = self.truth_about(&entries, home, wait, low);
-            let there = before.map_or(here, |before| self.truth_about(&entries, before, wait, low));
-            self.line(|| format!("  writes {entries:?}: {here:?} on shard {home}, or {there:?}"));
-            least = (least.0.min(here.0.max(there.0)), least.1.min(here.1.max(there.1)));
+            let mut best = here;
+            for shard in before {
+                let there = self.truth_about(&entries, shard, wait, low);
+                best = (best.0.max(there.0), best.1.max(there.1));
+            }
+            self.line(|| format!("  writes {entries:?}: {here:?} on shard {home}, or {best:?}"));
+            least = (least.0.min(best.0), least.1.min(best.1));
         }
         if !wrote {
             // Who never wrote is told the smallest number of any shard. Who did, and changed
