@@ -260,6 +260,9 @@ pub const UNBLOCKS_AT_ONCE: u32 = 10;
 /// send it to and fro have yet to agree.
 pub const DETOURS_AT_ONCE: u32 = 5;
 
+/// Of so many commands of a session that were refused before one, it is looked at where they are.
+pub const DETOURS_LOOKED_AT: usize = 64;
+
 /// How long it rests at least, as does one that was told TRYAGAIN: a few round trips between nodes.
 pub const DETOUR_PAUSE: Duration = Duration::from_millis(10);
 

@@ -14,7 +14,7 @@
 //!
 //! Source: redis `cluster.c`, `getNodeByQuery` and `clusterRedirectClient`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::ids::{LinkId, SessionId, ShardId, Time};
 use crate::limits;
@@ -137,9 +137,25 @@ type Claim = (SessionId, SeatNumber, u16);
 pub(super) struct Detours {
     later: Vec<Later>,
     /// Since when each is on its way, and how many shards have refused it.
-    under_way: HashMap<Claim, (Time, u32)>,
+    under_way: BTreeMap<Claim, Way>,
     /// What an EXEC that was sent is about.
     transactions: HashMap<Claim, Kept>,
+}
+
+/// How far one is.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    since: Time,
+    /// How many shards have refused it.
+    hops: u32,
+    /// To which it was said last; none while it waits to be.
+    at: Option<ShardId>,
+}
+
+impl Way {
+    fn new(since: Time, hops: u32) -> Self {
+        Self { since, hops, at: None }
+    }
 }
 
 /// What is known of an EXEC, in case that its slot has moved.
@@ -192,18 +208,27 @@ impl Detours {
         taken.into_iter().map(|later| later.refused).collect()
     }
 
-    /// Whether something that its session has said before waits to be said again.
-    fn is_behind(&self, token: Token) -> bool {
-        let Some((session, seat, _)) = claim(token) else {
-            return false;
+    /// Whether a command may be said to this shard now: what its session has said before, and was
+    /// refused too, has been answered or is on its way there, before it.
+    fn may_go(&self, token: Token, shard: ShardId) -> bool {
+        let Some(claim) = claim(token) else {
+            return true;
         };
-        let earlier = |claim: Claim| claim.0 == session && claim.1 < seat;
-        self.later.iter().any(|later| claim(later.refused.token).is_some_and(earlier))
+        let earlier = self.under_way.range((claim.0, 0, 0)..(claim.0, claim.1, 0)).rev();
+        // What came before these was looked at when they went.
+        earlier.take(limits::DETOURS_LOOKED_AT).all(|(_, way)| way.at == Some(shard))
+    }
+
+    /// A command is on its way to this shard.
+    fn goes(&mut self, token: Token, shard: ShardId) {
+        if let Some(way) = claim(token).and_then(|claim| self.under_way.get_mut(&claim)) {
+            way.at = Some(shard);
+        }
     }
 
     /// Whether anything of a session is on its way.
     pub(super) fn any_of(&self, id: SessionId) -> bool {
-        self.under_way.keys().any(|claim| claim.0 == id)
+        self.under_way.range((id, 0, 0)..=(id, SeatNumber::MAX, u16::MAX)).next().is_some()
     }
 
     /// A command has been answered for good, or its session is gone.
@@ -347,12 +372,13 @@ impl Engine {
         let blocks = matches!(asker.mode, Mode::Blocked { .. });
         let request = request.to_vec();
         let reply = link.pipeline.bytes(piece).to_vec();
-        let (since, hops) = self.detours.under_way.get(&claim).copied().unwrap_or((now, 0));
+        let way = self.detours.under_way.get(&claim).copied().unwrap_or(Way::new(now, 0));
+        let Way { since, hops, .. } = way;
         if now.since(since) >= self.settings.failover_timeout {
             self.detours.under_way.remove(&claim);
             return false;
         }
-        self.detours.under_way.insert(claim, (since, hops + 1));
+        self.detours.under_way.insert(claim, Way::new(since, hops + 1));
         link.pipeline.done(piece);
         let slot = self.slot_of_refused(&request, &reply);
         let reply = detour.as_told().unwrap_or(reply);
@@ -461,7 +487,7 @@ impl Engine {
             return;
         };
         let now = self.now;
-        self.detours.under_way.insert(claim, (now, 1));
+        self.detours.under_way.insert(claim, Way::new(now, 1));
         let refused =
             Refused { transaction: Some((sent, slot)), ..Refused::plain(token, EXEC.to_vec(), by) };
         self.detours.later.push(Later { at: now, refused, to: To::OwnerOf(slot) });
@@ -498,9 +524,9 @@ impl Engine {
         if let Some((_, slot)) = refused.transaction {
             return self.send_later(refused, To::OwnerOf(slot));
         }
-        let waits = self.detours.is_behind(refused.token);
-        let straight = hops < limits::DETOURS_AT_ONCE && !waits;
-        let known = |place: Option<Address>| self.map.shard_at(&place?);
+        let straight = hops < limits::DETOURS_AT_ONCE;
+        let may_go = |shard: &ShardId| self.detours.may_go(refused.token, *shard);
+        let known = |place: Option<Address>| self.map.shard_at(&place?).filter(may_go);
         match detour {
             Detour::Moved(_, place) if straight && known(place.clone()).is_some() => {
                 if let Some(shard) = known(place) {
@@ -547,7 +573,7 @@ impl Engine {
     ) {
         let now = self.now;
         if let Some(claim) = claim(token) {
-            self.detours.under_way.entry(claim).or_insert((now, 0));
+            self.detours.under_way.entry(claim).or_insert(Way::new(now, 0)).at = None;
         }
         self.stats().commands_redirected.add(1);
         let refused = Refused { reply, ..Refused::plain(token, request, by) };
@@ -564,31 +590,23 @@ impl Engine {
         self.detours.later = later;
         let mut due: Vec<Later> = due;
         due.sort_by_key(|later| claim(later.refused.token).map(|claim| claim.1));
-        // The first of each session that goes on waiting, and what has nothing behind it.
-        let mut waiting: HashMap<SessionId, SeatNumber> = HashMap::new();
-        for (session, seat, _) in self.detours.later.iter().filter_map(Later::claim) {
-            let first = waiting.entry(session).or_insert(seat);
-            *first = seat.min(*first);
-        }
+        // What has nothing behind it.
         let mut last = HashSet::new();
         for later in due {
-            let Some((session, seat, _)) = later.claim() else { continue };
+            let Some((session, ..)) = later.claim() else { continue };
             let Later { refused, to, .. } = later;
+            let shard = match to {
+                To::Shard(shard) => shard,
+                To::OwnerOf(slot) => self.map.shard_of(slot),
+            };
             let road = (session, refused.by);
-            let is_behind = waiting.get(&session).is_some_and(|first| *first < seat);
-            let before = self.detours.later.len();
-            if is_behind || (!last.contains(&road) && self.is_followed(&refused)) {
+            if !self.detours.may_go(refused.token, shard)
+                || (!last.contains(&road) && self.is_followed(&refused))
+            {
                 self.send_later(refused, to);
             } else {
                 last.insert(road);
-                let shard = match to {
-                    To::Shard(shard) => shard,
-                    To::OwnerOf(slot) => self.map.shard_of(slot),
-                };
                 self.send_again(refused, shard, false);
-            }
-            if self.detours.later.len() > before {
-                waiting.entry(session).or_insert(seat);
             }
         }
     }
@@ -596,7 +614,7 @@ impl Engine {
     /// Whether a command has been on its way for as long as it may.
     fn is_late(&self, token: Token) -> bool {
         let since = claim(token).and_then(|claim| self.detours.under_way.get(&claim));
-        since.is_none_or(|(since, _)| self.now.since(*since) >= self.settings.failover_timeout)
+        since.is_none_or(|way| self.now.since(way.since) >= self.settings.failover_timeout)
     }
 
     fn send_again(&mut self, refused: Refused, shard: ShardId, asking: bool) {
@@ -627,6 +645,7 @@ impl Engine {
             return self.send_later(refused, To::Shard(shard));
         }
         let Refused { token, request, transaction, blocks, .. } = refused;
+        self.detours.goes(token, shard);
         let Some(link) = link else {
             return self.send_on(shard, lane, token, |out| out.extend_from_slice(&request));
         };
