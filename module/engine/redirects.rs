@@ -186,7 +186,9 @@ impl Detours {
 
     /// Whether a command waits that this link has refused, and its session had said before `token`.
     pub(super) fn waits_before(&self, token: Token, by: LinkId) -> bool {
-        self.later.iter().any(|later| later.refused.is_before(token, by))
+        // Others, with thousands waiting, are none of its affair.
+        token.session().is_some_and(|session| self.any_of(session))
+            && self.later.iter().any(|later| later.refused.is_before(token, by))
     }
 
     /// These don't wait any longer; of those that are about one slot, only if it is this.
