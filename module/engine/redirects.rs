@@ -148,8 +148,8 @@ struct Way {
     since: Time,
     /// How many shards have refused it.
     hops: u32,
-    /// To which it was said last; none while it waits to be.
-    at: Option<ShardId>,
+    /// To which it was said last, and when; none while it waits to be.
+    at: Option<(ShardId, Time)>,
 }
 
 impl Way {
@@ -218,13 +218,15 @@ impl Detours {
         };
         let earlier = self.under_way.range((claim.0, 0, 0)..(claim.0, claim.1, 0)).rev();
         // What came before these was looked at when they went.
-        earlier.take(limits::DETOURS_LOOKED_AT).all(|(_, way)| way.at == Some(shard))
+        earlier
+            .take(limits::DETOURS_LOOKED_AT)
+            .all(|(_, way)| way.at.is_some_and(|(at, _)| at == shard))
     }
 
     /// A command is on its way to this shard.
-    fn goes(&mut self, token: Token, shard: ShardId) {
+    fn goes(&mut self, token: Token, shard: ShardId, now: Time) {
         if let Some(way) = claim(token).and_then(|claim| self.under_way.get_mut(&claim)) {
-            way.at = Some(shard);
+            way.at = Some((shard, now));
         }
     }
 
@@ -375,7 +377,11 @@ impl Engine {
         let request = request.to_vec();
         let reply = link.pipeline.bytes(piece).to_vec();
         let way = self.detours.under_way.get(&claim).copied().unwrap_or(Way::new(now, 0));
-        let Way { since, hops, .. } = way;
+        let hops = way.hops;
+        // The time in which its session waited in it, as it is to, was none on its way.
+        let patience = self.settings.failover_timeout;
+        let waited = way.at.filter(|(_, at)| blocks && now.since(*at) >= patience / 4);
+        let since = if waited.is_some() { now } else { way.since };
         if now.since(since) >= self.settings.failover_timeout {
             self.detours.under_way.remove(&claim);
             return false;
@@ -647,7 +653,7 @@ impl Engine {
             return self.send_later(refused, To::Shard(shard));
         }
         let Refused { token, request, transaction, blocks, .. } = refused;
-        self.detours.goes(token, shard);
+        self.detours.goes(token, shard, self.now);
         let Some(link) = link else {
             return self.send_on(shard, lane, token, |out| out.extend_from_slice(&request));
         };
