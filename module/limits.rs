@@ -272,7 +272,7 @@ pub const DETOUR_PAUSE: Duration = Duration::from_millis(10);
 /// enough; more would only have to be kept connected. Those beyond are not asked.
 pub const SCOUTS_MAX: usize = 16;
 
-/// Nodes of which is remembered that they were once a cluster's shard's replica, or its primary.
+/// Of so many nodes is remembered that they have, or had, the data of a shard in a cluster.
 pub const KIN_MAX: usize = 64;
 
 /// How often they are asked while a shard is away: a failover is over soon after the votes of a few

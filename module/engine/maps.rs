@@ -42,13 +42,11 @@ impl Engine {
         let moves = self.map.moves_to(&map);
         self.map = Arc::clone(&map);
         self.router = Arc::new(self.router.over(Arc::clone(&map)));
-        let mut elsewhere = Vec::new();
         for (id, shard) in map.shards() {
             let here = &mut self.shards[id.index()];
             here.slots = shard.slots_text();
             here.master.clone_from(&shard.master);
             if here.address != shard.address {
-                elsewhere.push(id);
                 self.primary_moved(id, shard.address.clone());
             }
         }
@@ -57,7 +55,7 @@ impl Engine {
             self.wait_without(gone);
         }
         if was_known && !moves.is_empty() {
-            self.slots_moved(&moves, &elsewhere);
+            self.slots_moved(&moves);
         }
         self.detours.retry_now(self.now);
         self.feeds.remap(&map, self.now);
@@ -98,23 +96,21 @@ impl Engine {
         self.shard_timer(id.index());
     }
 
-    /// Slots have other owners now: pairs of before and after. These shards have another primary,
-    /// besides.
+    /// Slots have other owners now: pairs of before and after.
     ///
     /// A client's writes have gone along with the slots, so its next WAIT asks the new owners too:
-    /// the old ones' replicas have those keys no more. Of slots that were lost together with their
-    /// primary nobody knows what has gone along.
-    fn slots_moved(&mut self, moves: &[(ShardId, ShardId)], elsewhere: &[ShardId]) {
+    /// the old ones' replicas have those keys no more. If the old owner is not up, as when this map
+    /// gives it another primary too, nobody knows what it still had, and has gone along.
+    fn slots_moved(&mut self, moves: &[(ShardId, ShardId)]) {
         let sessions: Vec<SessionId> = self.sessions.iter().map(|(id, _)| id).collect();
         for id in sessions {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             let marked: Vec<ShardId> = session.marks.iter().map(|(shard, _)| shard).collect();
             for (before, after) in moves.iter().filter(|(before, _)| marked.contains(before)) {
-                // Nor does anybody know what a server still had that was started anew meanwhile.
-                if elsewhere.contains(before) || !self.shards[before.index()].is_up() {
-                    session.marks.lost(*after);
-                } else {
+                if self.shards[before.index()].is_up() {
                     session.marks.wrote(*after, &self.shards[after.index()].acks);
+                } else {
+                    session.marks.lost(*after);
                 }
             }
             if matches!(session.mode, super::Mode::Serving) {

@@ -15,7 +15,7 @@
 use crate::ids::{LaneId, LinkId, SessionId, ShardId};
 use crate::limits;
 use crate::pipeline::{Piece, Pipeline};
-use crate::resp::{Parsed, Parser, Request, write};
+use crate::resp::{is_command, write};
 use crate::text;
 
 use super::dispatch::Served;
@@ -219,7 +219,8 @@ impl Engine {
 
     /// Says CLIENT UNBLOCK again where it has not helped.
     pub(super) fn sweep_unblocks(&mut self) {
-        let late = |link: &Link| link.unblock.is_some() && link.unblocks > 0;
+        let late =
+            |link: &Link| link.unblock.is_some() && link.unblocks >= limits::UNBLOCKS_AT_ONCE;
         let late: Vec<LinkId> =
             self.links.iter().filter(|(_, link)| late(link)).map(|(id, _)| id).collect();
         for id in late {
@@ -229,25 +230,23 @@ impl Engine {
 
     /// An error by a pin: if it is how a command was ended that was to end as if its time were up,
     /// it is answered so. Returns whether it was.
-    pub(super) fn ends_as_timed_out(&mut self, id: LinkId, piece: &Piece<Token>) -> bool {
-        let (Some(link), Some(session)) = (self.links.get_mut(id), piece.token.session()) else {
+    pub(super) fn ends_as_timed_out(
+        &mut self,
+        id: LinkId,
+        role: Role,
+        piece: &Piece<Token>,
+    ) -> bool {
+        let Some(link) = self.links.get(id) else {
             return false;
         };
+        let error = link.pipeline.bytes(piece).strip_prefix(b"-").unwrap_or_default();
         let is_one = link.unblock == Some("TIMEOUT")
-            && link.pipeline.bytes(piece).strip_prefix(b"-").is_some_and(|error| {
-                error.trim_ascii_end() == text::UNBLOCKED_BY_CLIENT.as_bytes()
-            })
+            && error.trim_ascii_end() == text::UNBLOCKED_BY_CLIENT.as_bytes()
             && link.pipeline.front_request().is_some_and(ends_with_null_array);
-        if !is_one {
-            return false;
+        if is_one {
+            self.answer_null(id, role, piece);
         }
-        let role = link.role;
-        link.pipeline.done(piece);
-        let mut reply = Vec::new();
-        write::null_array(&mut reply, self.resp(session));
-        self.hand_out(session, piece.token, &reply);
-        self.link_replied(id, role, piece.token);
-        true
+        is_one
     }
 
     /// Whether a session forwards its large request on this link.
@@ -513,9 +512,5 @@ fn ends_with_null_array(request: &[u8]) -> bool {
         "xread",
         "xreadgroup",
     ];
-    let mut parser = Parser::default();
-    matches!(parser.parse(request), Parsed::Complete { .. }) && {
-        let request = Request { bytes: request, args: parser.args() };
-        NAMES.iter().any(|name| request.arg(0).eq_ignore_ascii_case(name.as_bytes()))
-    }
+    is_command(request, &NAMES)
 }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::ids::{LinkId, SessionId, ShardId, Time};
 use crate::limits;
 use crate::pipeline::Piece;
-use crate::resp::{Parsed, Parser, Request, write};
+use crate::resp::{Parsed, Parser, is_command, write};
 use crate::session::{SeatNumber, Sent};
 use crate::shards::{Address, HashSlot, Kind};
 use crate::text;
@@ -58,16 +58,12 @@ impl Detour {
         let place = address(place, asked);
         Some(if moved.is_some() { Self::Moved(slot, place) } else { Self::Ask(slot, place) })
     }
-}
 
-impl Detour {
     /// Whether the reason is a slot that has moved or is moving, and not the server.
     fn is_about_slot(&self, reply: &[u8]) -> bool {
         *self != Self::Later || reply.starts_with(b"-TRYAGAIN ")
     }
-}
 
-impl Detour {
     /// What its client is told if it can't be said again; none: what the shard has said.
     fn as_told(&self) -> Option<Vec<u8>> {
         let (Self::Moved(slot, _) | Self::Ask(slot, _)) = self else {
@@ -288,7 +284,7 @@ impl Engine {
         if matches!(role, Role::Reader(..)) {
             return self.asks_primary(id, piece);
         }
-        if matches!(role, Role::Pinned(_)) && self.ends_as_timed_out(id, piece) {
+        if matches!(role, Role::Pinned(_)) && self.ends_as_timed_out(id, role, piece) {
             return true;
         }
         self.key_strayed(id, piece);
@@ -299,12 +295,10 @@ impl Engine {
             return false;
         };
         let detour = Detour::of(link.pipeline.bytes(piece), self.map.kind(), None);
-        let Some(Detour::Moved(slot, _) | Detour::Ask(slot, _)) = detour else {
+        let Some(told) = detour.and_then(|detour| detour.as_told()) else {
             return false;
         };
-        link.pipeline.done(piece);
-        self.fail_command(piece.token, text::slot_moves(slot.number()).as_bytes());
-        self.link_replied(id, role, piece.token);
+        self.answer_instead(id, role, piece, &told);
         true
     }
 
@@ -362,7 +356,7 @@ impl Engine {
         if queued && (kind == Kind::Apart || !is_open) {
             return false;
         }
-        if queued || is_watch(request) {
+        if queued || is_command(request, &["watch"]) {
             return self.transaction_moves(id, role, piece, queued);
         }
         let transaction = match self.detours.transactions.remove(&claim) {
@@ -370,7 +364,7 @@ impl Engine {
                 return self.watched_has_moved(id, role, piece);
             }
             Some(Kept::Whole(sent, slot)) => Some((sent, slot)),
-            Some(Kept::Watching) | None if is_exec(request) => return false,
+            Some(Kept::Watching) | None if is_command(request, &["exec"]) => return false,
             Some(Kept::Watching) | None => None,
         };
         let blocks = matches!(asker.mode, Mode::Blocked { .. });
@@ -382,7 +376,7 @@ impl Engine {
         let patience = self.settings.failover_timeout;
         let waited = way.at.filter(|(_, at)| blocks && now.since(*at) >= patience / 4);
         let since = if waited.is_some() { now } else { way.since };
-        if now.since(since) >= self.settings.failover_timeout {
+        if now.since(since) >= patience {
             self.detours.under_way.remove(&claim);
             return false;
         }
@@ -456,18 +450,10 @@ impl Engine {
     /// EXEC was refused because its slot has moved, or is on its way. What was watched is there no
     /// more, so it has changed.
     fn watched_has_moved(&mut self, id: LinkId, role: Role, piece: &Piece<Token>) -> bool {
-        let Some(link) = self.links.get_mut(id) else {
-            return false;
-        };
-        let shard = link.shard;
-        link.pipeline.done(piece);
-        if let Some(session) = piece.token.session() {
-            let mut reply = Vec::new();
-            write::null_array(&mut reply, self.resp(session));
-            self.hand_out(session, piece.token, &reply);
+        if let Some(shard) = self.links.get(id).map(|link| link.shard) {
+            self.doubt(shard);
         }
-        self.doubt(shard);
-        self.link_replied(id, role, piece.token);
+        self.answer_null(id, role, piece);
         true
     }
 
@@ -532,25 +518,19 @@ impl Engine {
         if let Some((_, slot)) = refused.transaction {
             return self.send_later(refused, To::OwnerOf(slot));
         }
-        let straight = hops < limits::DETOURS_AT_ONCE;
-        let may_go = |shard: &ShardId| self.detours.may_go(refused.token, *shard);
-        let known = |place: Option<Address>| self.map.shard_at(&place?).filter(may_go);
-        match detour {
-            Detour::Moved(_, place) if straight && known(place.clone()).is_some() => {
-                if let Some(shard) = known(place) {
-                    self.send_again(refused, shard, false);
-                }
-            }
-            Detour::Ask(slot, place) if straight => match known(place) {
-                Some(shard) if self.shards[shard.index()].is_up() => {
-                    self.send_again(refused, shard, true);
-                }
-                _ => self.send_later(refused, To::OwnerOf(slot)),
-            },
-            Detour::Moved(slot, _) | Detour::Ask(slot, _) => {
-                self.send_later(refused, To::OwnerOf(slot));
-            }
-            Detour::Later => self.send_later(refused, To::Shard(from)),
+        let asks = matches!(detour, Detour::Ask(..));
+        let (Detour::Moved(slot, place) | Detour::Ask(slot, place)) = detour else {
+            return self.send_later(refused, To::Shard(from));
+        };
+        let straight = |shard: &ShardId| {
+            hops < limits::DETOURS_AT_ONCE
+                && self.detours.may_go(refused.token, *shard)
+                && (!asks || self.shards[shard.index()].is_up())
+        };
+        let there = place.and_then(|place| self.map.shard_at(&place)).filter(straight);
+        match there {
+            Some(shard) => self.send_again(refused, shard, asks),
+            None => self.send_later(refused, To::OwnerOf(slot)),
         }
     }
 
@@ -576,7 +556,8 @@ impl Engine {
         &mut self,
         token: Token,
         request: Vec<u8>,
-        (by, reply): (LinkId, Vec<u8>),
+        by: LinkId,
+        reply: Vec<u8>,
         shard: ShardId,
     ) {
         let now = self.now;
@@ -673,26 +654,9 @@ impl Engine {
 
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
-fn is_exec(request: &[u8]) -> bool {
-    request.eq_ignore_ascii_case(EXEC)
-}
-
-fn is_watch(request: &[u8]) -> bool {
-    let mut parser = Parser::default();
-    matches!(parser.parse(request), Parsed::Complete { .. })
-        && Request { bytes: request, args: parser.args() }.arg(0).eq_ignore_ascii_case(b"watch")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_watch_is_known_by_its_name() {
-        assert!(is_watch(b"*2\r\n$5\r\nwaTCH\r\n$1\r\nk\r\n"));
-        assert!(!is_watch(b"*2\r\n$3\r\nGET\r\n$5\r\nwatch\r\n"));
-        assert!(!is_watch(b"*1\r\n$7\r\nUNWATCH\r\n"));
-    }
 
     #[test]
     fn only_what_was_not_executed_is_sent_again() {

@@ -10,7 +10,7 @@ use crate::command::Flags;
 use crate::ids::{LinkId, SessionId, ShardId};
 use crate::limits;
 use crate::merge;
-use crate::resp::{Parsed, Parser, Request, write};
+use crate::resp::{Parsed, Parser, Request, is_command, write};
 use crate::route::{ClientSub, CrossSlot, Local, Place, Plan, Step};
 use crate::session::{Queue, ReplyMode, Sent, Transaction};
 use crate::shards::{HashSlot, Kind};
@@ -626,16 +626,10 @@ fn is_at(transaction: &Transaction, place: Option<Place>) -> bool {
 
 /// Which of WAIT (false) and WAITAOF (true) has to be counted before EXEC.
 fn wanted_count(queue: &Queue) -> Option<bool> {
-    let named = |name: &[u8]| {
-        queue.own.iter().any(|(_, request)| {
-            let mut parser = Parser::default();
-            matches!(parser.parse(request), Parsed::Complete { .. })
-                && Request { bytes: request, args: parser.args() }.arg(0).eq_ignore_ascii_case(name)
-        })
-    };
+    let named = |name| queue.own.iter().any(|(_, request)| is_command(request, &[name]));
     match &queue.counts {
-        [None, _] if named(b"wait") => Some(false),
-        [_, None] if named(b"waitaof") => Some(true),
+        [None, _] if named("wait") => Some(false),
+        [_, None] if named("waitaof") => Some(true),
         _ => None,
     }
 }

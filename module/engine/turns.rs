@@ -14,7 +14,7 @@
 
 use crate::ids::{LinkId, SessionId};
 use crate::pipeline::Piece;
-use crate::resp::{Parsed, Parser, Request};
+use crate::resp::{Parsed, Parser, Request, write};
 
 use super::link::{Role, Token};
 use super::redirects::Refused;
@@ -64,7 +64,7 @@ impl Engine {
         };
         let reply = link.pipeline.bytes(piece).to_vec();
         link.pipeline.done(piece);
-        self.say_behind(token, request, (id, reply), shard);
+        self.say_behind(token, request, id, reply, shard);
         self.link_replied(id, role, token);
         true
     }
@@ -133,6 +133,31 @@ impl Engine {
             }
             Token::Own(_) => {}
         }
+    }
+
+    /// A whole reply is answered with another one in its place.
+    pub(super) fn answer_instead(
+        &mut self,
+        id: LinkId,
+        role: Role,
+        piece: &Piece<Token>,
+        reply: &[u8],
+    ) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.pipeline.done(piece);
+        }
+        if let Some(session) = piece.token.session() {
+            self.hand_out(session, piece.token, reply);
+        }
+        self.link_replied(id, role, piece.token);
+    }
+
+    /// The same with a null array.
+    pub(super) fn answer_null(&mut self, id: LinkId, role: Role, piece: &Piece<Token>) {
+        let version = piece.token.session().map(|session| self.resp(session)).unwrap_or_default();
+        let mut reply = Vec::new();
+        write::null_array(&mut reply, version);
+        self.answer_instead(id, role, piece, &reply);
     }
 
     /// The slot that a refused command is about, if that is why: TRYAGAIN is about keys of one

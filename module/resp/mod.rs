@@ -19,7 +19,7 @@ pub mod write;
 
 pub use buffer::{Intake, Outbox};
 pub use reply::{Scan, Scanner};
-pub use request::{Args, Follower, Parsed, Parser, ProtocolError, Request};
+pub use request::{Args, Follower, Parsed, Parser, ProtocolError, Request, is_command};
 pub use value::Value;
 
 /// Which RESP a connection speaks, as HELLO chose it.

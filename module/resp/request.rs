@@ -49,6 +49,15 @@ pub struct Request<'a> {
     pub args: &'a Args,
 }
 
+/// Whether a whole request in RESP is for a command of one of these names, in whatever case.
+pub fn is_command(bytes: &[u8], names: &[&str]) -> bool {
+    let mut parser = Parser::default();
+    matches!(parser.parse(bytes), Parsed::Complete { .. }) && {
+        let name = Request { bytes, args: parser.args() }.arg(0);
+        names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    }
+}
+
 impl<'a> Request<'a> {
     /// How many arguments there are, the command's name included.
     pub fn len(&self) -> usize {
@@ -521,6 +530,14 @@ mod tests {
                 Parsed::NeedMore => filled = (filled + chunk).min(bytes.len()),
             }
         }
+    }
+
+    #[test]
+    fn a_command_is_known_by_its_name() {
+        assert!(is_command(b"*2\r\n$5\r\nwaTCH\r\n$1\r\nk\r\n", &["exec", "watch"]));
+        assert!(!is_command(b"*2\r\n$3\r\nGET\r\n$5\r\nwatch\r\n", &["watch"]));
+        assert!(!is_command(b"*1\r\n$7\r\nUNWATCH\r\n", &["watch"]));
+        assert!(!is_command(b"*1\r\n$5\r\nWAT", &["watch"]), "it is not whole");
     }
 
     #[test]

@@ -362,7 +362,8 @@ impl Members {
             // A place that is free is one whose clients have been told.
             let own = self.shards.iter().position(|member| member.primary == all[c].node);
             let own = own.filter(|place| !is_taken(&places, *place));
-            let free = || (0..).find(|place| !is_taken(&places, *place));
+            // Views together may name more than each of them.
+            let free = || (0..limits::SHARDS_MAX).find(|place| !is_taken(&places, *place));
             places[c] = own.or_else(free).map(|place| (place, false));
         }
         places

@@ -342,11 +342,11 @@ impl Schedule<'_> {
         for server in servers.filter(|server| server.has_ended()) {
             let log = server.log();
             let report = log.rfind(" BUG REPORT START").map(|place| &log[place..]);
-            let said: Vec<&str> = match report {
-                Some(report) => report.lines().take(CRASH_LINES).collect(),
-                None => log.lines().rev().take(CRASH_LINES).collect::<Vec<_>>(),
-            };
-            println!("{} has ended by itself:\n{}", server.address(), said.join("\n"));
+            let said = report.map_or_else(
+                || server.log_end(),
+                |report| report.lines().take(CRASH_LINES).collect::<Vec<_>>().join("\n"),
+            );
+            println!("{} has ended by itself:\n{said}", server.address());
             server.restart();
         }
     }
