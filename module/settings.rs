@@ -166,6 +166,15 @@ options! {
     sentinel_user: String, "sentinel-user", text(""), Live, Open;
     /// The password of `sentinel-user`. Empty: no login.
     sentinel_password: String, "sentinel-password", text(""), Live, Secret;
+    /// Whether clients of the host's own port get the database too: what they say about data goes
+    /// to the shards, as on the endpoint's port, and only administration stays with the host.
+    /// `no`: they get the host's own data, and the database by `WEIR.DO` and its kin.
+    intercept: bool, "intercept", yes_or_no("yes"), AtLoad, Open;
+    /// The user as whom clients of the host's own port, and modules, are logged in to the shards;
+    /// what each of these clients may do is the host's ACL's affair. Empty: the default user.
+    intercept_user: String, "intercept-user", text(""), Live, Open;
+    /// The password of `intercept-user`. Empty: no login.
+    intercept_password: String, "intercept-password", text(""), Live, Secret;
     /// Client connections that the endpoint serves at a time; one more is told so and closed.
     maxclients: u32, "maxclients", number(10_000, 1, 1_000_000, Unit::Count), Live, Open;
     /// A client that sends nothing for so long is closed, unless it waits for a reply. 0: never.
@@ -478,10 +487,11 @@ impl Settings {
                  weir.upstream static://10.0.0.1:6379,10.0.0.2:6379"
                 .to_owned());
         }
-        if self.port == 0 && self.tls_port == 0 && self.unixsocket.is_empty() {
+        let doors = self.port != 0 || self.tls_port != 0 || !self.unixsocket.is_empty();
+        if !doors && !self.intercept {
             return Err(
                 "weir.port is 0 and weir.unixsocket is empty: no client could connect; set \
-                        one of them, or weir.tls-port"
+                        one of them, or weir.tls-port, or weir.intercept to yes"
                     .to_owned(),
             );
         }
@@ -497,11 +507,15 @@ impl Settings {
                 self.unixsocket.len()
             ));
         }
-        if !self.shard_user.is_empty() && self.shard_password.is_empty() {
-            return Err(
-                "weir.shard-user is set but weir.shard-password is not: a login takes both"
-                    .to_owned(),
-            );
+        for (user, password, name) in [
+            (&self.shard_user, &self.shard_password, "shard"),
+            (&self.intercept_user, &self.intercept_password, "intercept"),
+        ] {
+            if !user.is_empty() && password.is_empty() {
+                return Err(format!(
+                    "weir.{name}-user is set but weir.{name}-password is not: a login takes both"
+                ));
+            }
         }
         if self.shard_timeout <= self.poll_interval {
             return Err(format!(
@@ -713,12 +727,13 @@ mod tests {
     #[test]
     fn each_broken_combination_is_named() {
         type BreakIt = fn(&mut Settings);
-        let cases: [(&str, BreakIt); 13] = [
+        let cases: [(&str, BreakIt); 14] = [
             ("weir.upstream", |s| s.upstream = " ".to_owned()),
-            ("weir.port", |s| s.port = 0),
+            ("weir.port", |s| (s.port, s.intercept) = (0, false)),
             ("weir.bind", |s| s.bind = "  ".to_owned()),
             ("weir.unixsocket", |s| s.unixsocket = "x".repeat(108)),
             ("weir.shard-user", |s| s.shard_user = "weir".to_owned()),
+            ("weir.intercept-user", |s| s.intercept_user = "weir".to_owned()),
             ("weir.shard-timeout", |s| s.poll_interval = s.shard_timeout),
             ("weir.tls-port", |s| s.tls_port = s.port),
             ("weir.tls-cert-file", |s| s.tls_port = 1),

@@ -8,7 +8,7 @@ void weir_log(weir_log_function log, RedisModuleCtx *ctx, const char *level, con
     log(ctx, level, "%.*s", precision, text);
 }
 
-RedisModuleCallReply *weir_call(weir_call_function call, RedisModuleCtx *ctx, const char *command) {
-    /* E: errors come as replies. Without 3 or 0 the reply is in RESP2, whatever `ctx` speaks. */
-    return call(ctx, command, "E");
+RedisModuleCallReply *weir_call(weir_call_function call, RedisModuleCtx *ctx, const char *command,
+                                const char *format, RedisModuleString **argv, size_t argc) {
+    return call(ctx, command, format, argv, argc);
 }

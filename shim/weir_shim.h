@@ -12,6 +12,7 @@
 
 typedef struct RedisModuleCtx RedisModuleCtx;
 typedef struct RedisModuleCallReply RedisModuleCallReply;
+typedef struct RedisModuleString RedisModuleString;
 
 typedef void (*weir_log_function)(RedisModuleCtx *ctx, const char *level, const char *format, ...);
 typedef RedisModuleCallReply *(*weir_call_function)(RedisModuleCtx *ctx, const char *command,
@@ -23,8 +24,10 @@ typedef RedisModuleCallReply *(*weir_call_function)(RedisModuleCtx *ctx, const c
 void weir_log(weir_log_function log, RedisModuleCtx *ctx, const char *level, const char *text,
               size_t length);
 
-/* Runs a command without arguments. An error is a reply like any other; NULL means that there is
- * no such command. The caller frees the reply. Only on the main thread. */
-RedisModuleCallReply *weir_call(weir_call_function call, RedisModuleCtx *ctx, const char *command);
+/* Runs a command with `argc` arguments. `format` ends with "v", which stands for them, behind the
+ * server's letters for how to run it. NULL means what the letters say, or that there is no such
+ * command. The caller frees the reply. Only on the main thread. */
+RedisModuleCallReply *weir_call(weir_call_function call, RedisModuleCtx *ctx, const char *command,
+                                const char *format, RedisModuleString **argv, size_t argc);
 
 #endif

@@ -31,7 +31,10 @@ const MATRIX: &[(&str, &[&str])] = &[
     ("os", &["limits", "ids", "text", "stats", "settings", "shards"]),
     (
         "worker",
-        &["limits", "ids", "text", "stats", "settings", "shards", "command", "engine", "os"],
+        &[
+            "limits", "ids", "text", "stats", "resp", "settings", "shards", "command", "engine",
+            "os",
+        ],
     ),
     (
         "host",

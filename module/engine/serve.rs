@@ -387,8 +387,11 @@ impl Engine {
         if !idle.is_zero() {
             let is_idle = |session: &Session| {
                 let quiet = matches!(session.mode, Mode::Serving) && session.seats.is_empty();
-                // Who listens has nothing to say.
-                quiet && !session.inbox.listens && now.since(session.active) >= idle
+                // Who listens has nothing to say. Who is inside is closed by whoever let it in.
+                quiet
+                    && !session.peer.is_inside()
+                    && !session.inbox.listens
+                    && now.since(session.active) >= idle
             };
             let idlers: Vec<SessionId> = self
                 .sessions

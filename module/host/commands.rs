@@ -14,7 +14,7 @@ use redis_module::raw::{RedisModuleBlockedClient, RedisModuleCtx, RedisModuleStr
 
 use super::api::{BlockCallbacks, BlockedClient, CommandRow, Ctx, OK, Refused};
 use super::guard::guard;
-use super::{config, state};
+use super::{config, pass, state};
 use crate::engine::{Answer, Asker, ClientFilter, Mail, Question, ReplicaView, ShardView};
 use crate::ids::WorkerId;
 
@@ -22,7 +22,25 @@ use crate::ids::WorkerId;
 /// microseconds, a busy one after its turn.
 const ANSWER_MS_MAX: u32 = 2_000;
 
-static COMMANDS: [CommandRow; 3] = [
+static COMMANDS: [CommandRow; 5] = [
+    CommandRow {
+        name: c"weir.do",
+        run: Some(pass::work),
+        flags: c"allow-stale deny-script blocking",
+        acl_categories: c"slow",
+        summary: c"Runs a command on the shards, as a client of the endpoint would.",
+        complexity: c"That of the command.",
+        arity: -2,
+    },
+    CommandRow {
+        name: c"weir.pass",
+        run: Some(pass::pass_on),
+        flags: c"allow-stale deny-script blocking no-auth",
+        acl_categories: c"slow",
+        summary: c"What weir.intercept makes of a client's command; not to be said by hand.",
+        complexity: c"That of the command.",
+        arity: -2,
+    },
     CommandRow {
         name: c"weir.shards",
         run: Some(shards),
@@ -105,7 +123,6 @@ unsafe extern "C" fn reload(
     guard("WEIR.RELOAD", body, || ctx.reply_error("ERR a bug of the module weir: see the log"))
 }
 
-/// Blocks the client and asks all workers.
 fn ask(ctx: Ctx<'_>, command: &str, argc: c_int, question: Question) -> c_int {
     let body = || {
         if argc != 1 {
@@ -117,22 +134,27 @@ fn ask(ctx: Ctx<'_>, command: &str, argc: c_int, question: Question) -> c_int {
                  script or another module's call"
             ));
         }
-        state::with(|state| {
-            let Some(running) = &state.running else {
-                return ctx.reply_error("ERR the endpoint is not running");
-            };
-            let Some(client) = ctx.block(&BLOCKED, ANSWER_MS_MAX) else {
-                return ctx.reply_error("ERR the server can't block this client");
-            };
-            let ticket = running.asks.open(client, usize::from(running.workers));
-            for worker in (0..running.workers).map(WorkerId) {
-                let question = question.clone();
-                running.fleet.send(worker, Mail::Ask { from: Asker::Host, ticket, question });
-            }
-            OK
-        })
+        ask_all(ctx, &question)
     };
     guard(command, body, || ctx.reply_error("ERR a bug of the module weir: see the log"))
+}
+
+/// Blocks the client, which may be blocked, and asks all workers.
+pub(super) fn ask_all(ctx: Ctx<'_>, question: &Question) -> c_int {
+    state::with(|state| {
+        let Some(running) = &state.running else {
+            return ctx.reply_error("ERR the endpoint is not running");
+        };
+        let Some(client) = ctx.block(&BLOCKED, ANSWER_MS_MAX) else {
+            return ctx.reply_error("ERR the server can't block this client");
+        };
+        let ticket = running.asks.open(client, usize::from(running.workers));
+        for worker in (0..running.workers).map(WorkerId) {
+            let question = question.clone();
+            running.fleet.send(worker, Mail::Ask { from: Asker::Host, ticket, question });
+        }
+        OK
+    })
 }
 
 /// Takes a worker's answer. On the worker's thread.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::api::{BlockedClient, Ctx};
 use super::asks::Asks;
 use super::descriptors::Space;
+use super::guests::Guests;
+use super::pass::{self, Names};
 use super::state::{self, Running};
 use super::{commands, config, descriptors, info, log};
 use crate::command::CommandTable;
@@ -47,6 +49,7 @@ pub(super) fn load(ctx: Ctx<'_>, argc: c_int) -> Result<(), String> {
         return Err("the server refused the INFO sections".to_owned());
     }
     serve(&settings, map, table, space)?;
+    open_the_port(ctx, &settings)?;
     if !ctx.on_shutdown(Some(super::shutdown)) {
         log::line(Level::Warning, "the server won't tell when it shuts down: clients will be cut");
     }
@@ -93,6 +96,24 @@ fn read_commands(ctx: Ctx<'_>) -> Result<CommandTable, String> {
         .map_err(|error| format!("the server's reply to COMMAND is not understood: {error}"))
 }
 
+/// Lets the clients of the host's own port in.
+fn open_the_port(ctx: Ctx<'_>, settings: &Settings) -> Result<(), String> {
+    if !ctx.on_client_change(Some(pass::client_changed)) {
+        return Err("the server won't tell when a client has gone".to_owned());
+    }
+    if !settings.intercept {
+        return Ok(());
+    }
+    pass::learn_modules(ctx);
+    if !ctx.on_module_change(Some(pass::modules_changed)) {
+        return Err("the server won't tell when a module is loaded".to_owned());
+    }
+    if !ctx.filter(Some(pass::filter)) {
+        return Err("the server refused the command filter".to_owned());
+    }
+    Ok(())
+}
+
 /// Starts the workers.
 fn serve(
     settings: &Settings,
@@ -124,6 +145,8 @@ fn serve(
     state::with(|state| {
         state.config.applied = settings.clone();
         state.running = Some(Running {
+            guests: Guests::default(),
+            names: Names::new(),
             fleet,
             stats,
             asks,

@@ -48,6 +48,11 @@ pub(super) fn open(ctx: Ctx<'_>) {
     CTX.store(ctx.detached(), Ordering::Release);
 }
 
+/// The context that `open` made, if there is one; for the main thread.
+pub(super) fn context() -> Option<*mut raw::RedisModuleCtx> {
+    Some(CTX.load(Ordering::Acquire)).filter(|ctx| !ctx.is_null())
+}
+
 /// Tells what was held back, and frees what `open` made, unless a thread is left that may be using
 /// it right now. Main thread.
 pub(super) fn close(threads: Threads) {

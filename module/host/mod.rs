@@ -31,9 +31,13 @@ mod commands;
 mod config;
 mod descriptors;
 mod guard;
+mod guests;
 mod info;
 mod load;
 mod log;
+mod modules;
+mod pass;
+mod roads;
 mod shim;
 mod state;
 

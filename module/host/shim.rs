@@ -1,6 +1,6 @@
 //! The Rust declarations of `shim/weir_shim.h`, made by `build.rs`.
 
-use redis_module::raw::{RedisModuleCallReply, RedisModuleCtx};
+use redis_module::raw::{RedisModuleCallReply, RedisModuleCtx, RedisModuleString};
 
 #[allow(
     non_camel_case_types,
@@ -9,7 +9,7 @@ use redis_module::raw::{RedisModuleCallReply, RedisModuleCtx};
     reason = "generated; the header says what each function asks of its caller"
 )]
 mod generated {
-    use super::{RedisModuleCallReply, RedisModuleCtx};
+    use super::{RedisModuleCallReply, RedisModuleCtx, RedisModuleString};
 
     include!(concat!(env!("OUT_DIR"), "/weir_shim.rs"));
 }

@@ -11,6 +11,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::api::BlockedClient;
 use super::asks::Asks;
 use super::config::Config;
+use super::guests::Guests;
+use super::pass::Names;
 use crate::stats::Stats;
 use crate::worker::Fleet;
 
@@ -23,6 +25,9 @@ pub(super) struct State {
 
 /// What there is only while the endpoint serves.
 pub(super) struct Running {
+    /// Before the fleet: who leaves says so to its worker.
+    pub(super) guests: Guests,
+    pub(super) names: Names,
     pub(super) fleet: Fleet,
     pub(super) stats: Stats,
     pub(super) asks: Arc<Asks<BlockedClient>>,

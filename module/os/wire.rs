@@ -2,7 +2,8 @@
 //!
 //! The worker reads, writes and watches a [`Wire`] without knowing which it is. What TLS adds to a
 //! socket (bytes that are here though the socket is empty, bytes that are still here though they
-//! were written: see `tls/channel.rs`) a plain socket simply never has.
+//! were written: see `tls/channel.rs`) a plain socket simply never has. A [`Pipe`] is a connection
+//! without a socket: there is nothing to watch, and it takes all that is written.
 
 use std::io;
 
@@ -17,6 +18,64 @@ pub enum Wire {
     Plain(Stream),
     /// TLS.
     Secure(Secure),
+    /// The peer is in this process.
+    Inside(Pipe),
+}
+
+/// A connection whose other end is in this process.
+#[derive(Debug, Default)]
+pub struct Pipe {
+    /// What the peer has sent, of which `read` bytes have been read.
+    inbound: Vec<u8>,
+    read: usize,
+    /// What it has been sent.
+    outbound: Vec<u8>,
+}
+
+impl Pipe {
+    /// The peer sends `bytes`.
+    pub fn send(&mut self, bytes: Vec<u8>) {
+        if self.inbound.is_empty() {
+            self.inbound = bytes;
+        } else {
+            self.inbound.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Moves all that the peer was sent behind what `to` holds.
+    pub fn receive(&mut self, to: &mut Vec<u8>) {
+        if to.is_empty() {
+            std::mem::swap(to, &mut self.outbound);
+        } else {
+            to.append(&mut self.outbound);
+        }
+    }
+
+    fn take(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        let rest = &self.inbound[self.read..];
+        let bytes = rest.len().min(space.len());
+        if bytes == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        space[..bytes].copy_from_slice(&rest[..bytes]);
+        self.read += bytes;
+        if self.read == self.inbound.len() {
+            self.inbound = Vec::new();
+            self.read = 0;
+        }
+        Ok(bytes)
+    }
+
+    fn put(&mut self, pieces: [&[u8]; 2]) -> Written {
+        for piece in pieces {
+            self.outbound.extend_from_slice(piece);
+        }
+        Written { bytes: pieces[0].len() + pieces[1].len(), full: false }
+    }
+
+    fn unread(&self) -> usize {
+        self.inbound.len() - self.read
+    }
 }
 
 /// A connection with TLS. When it is dropped the peer is told that nothing more will come.
@@ -39,17 +98,18 @@ impl Wire {
         Self::Secure(Secure { channel: Box::new(channel), stream })
     }
 
-    /// The socket.
-    pub fn stream(&self) -> &Stream {
+    /// The socket, if there is one.
+    pub fn stream(&self) -> Option<&Stream> {
         match self {
-            Self::Plain(stream) => stream,
-            Self::Secure(secure) => &secure.stream,
+            Self::Plain(stream) => Some(stream),
+            Self::Secure(secure) => Some(&secure.stream),
+            Self::Inside(_) => None,
         }
     }
 
-    /// What to watch.
-    pub fn fd(&self) -> &Fd {
-        self.stream().fd()
+    /// What to watch, if anything.
+    pub fn fd(&self) -> Option<&Fd> {
+        self.stream().map(Stream::fd)
     }
 
     /// Whether it is TLS.
@@ -63,7 +123,7 @@ impl Wire {
     /// Why it failed, for people.
     pub fn shake(&mut self) -> io::Result<bool> {
         match self {
-            Self::Plain(_) => Ok(true),
+            Self::Plain(_) | Self::Inside(_) => Ok(true),
             Self::Secure(Secure { channel, stream }) => channel.shake(stream),
         }
     }
@@ -71,7 +131,7 @@ impl Wire {
     /// Whether the peer has sent anything during the handshake.
     pub fn touched(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Inside(_) => false,
             Self::Secure(secure) => secure.channel.touched(),
         }
     }
@@ -85,6 +145,7 @@ impl Wire {
         match self {
             Self::Plain(stream) => stream.read(space),
             Self::Secure(Secure { channel, stream }) => channel.read(stream, space),
+            Self::Inside(pipe) => pipe.take(space),
         }
     }
 
@@ -105,6 +166,7 @@ impl Wire {
                 }
             }
             Self::Secure(Secure { channel, stream }) => channel.write(stream, pieces),
+            Self::Inside(pipe) => Ok(pipe.put(pieces)),
         }
     }
 
@@ -113,13 +175,14 @@ impl Wire {
         match self {
             Self::Plain(_) => false,
             Self::Secure(secure) => secure.channel.has_more(),
+            Self::Inside(pipe) => pipe.unread() > 0,
         }
     }
 
     /// Whether bytes that were written wait here for the kernel to take them.
     pub fn holds(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Inside(_) => false,
             Self::Secure(secure) => secure.channel.holds(),
         }
     }
@@ -129,6 +192,7 @@ impl Wire {
         match self {
             Self::Plain(stream) => stream.unread(),
             Self::Secure(Secure { channel, stream }) => channel.look(stream),
+            Self::Inside(pipe) => pipe.unread(),
         }
     }
 }

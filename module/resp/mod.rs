@@ -5,6 +5,7 @@
 //!   shard bytes  --reply::Scanner---> where each reply ends    (not looked into)
 //!   our replies  --write------------> bytes
 //!   slow path    --value::Value-----> a tree (reading INFO, COMMAND, counts)
+//!   retelling    --element::Elements> a row (replies that leave by the host's own port)
 //! ```
 //!
 //! A frame is a range, not a copy. Requests are checked to the byte, because they are forwarded
@@ -12,12 +13,14 @@
 //! from us could answer one client with another's data.
 
 pub mod buffer;
+pub mod element;
 pub mod reply;
 pub mod request;
 pub mod value;
 pub mod write;
 
 pub use buffer::{Intake, Outbox};
+pub use element::{Element, Elements};
 pub use reply::{Scan, Scanner};
 pub use request::{Args, Follower, Parsed, Parser, ProtocolError, Request, is_command};
 pub use value::Value;

@@ -27,8 +27,15 @@ pub struct Peer {
     pub address: String,
     /// The endpoint's address that it connected to.
     pub local: String,
-    /// The descriptor's number.
+    /// The descriptor's number; -1 if there is no socket, because the client is in this process.
     pub fd: i32,
+}
+
+impl Peer {
+    /// Whether it has no socket.
+    pub fn is_inside(&self) -> bool {
+        self.fd < 0
+    }
 }
 
 /// What a session does with its requests. `U` is the engine's state of a large request that is

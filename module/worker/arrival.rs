@@ -83,7 +83,7 @@ impl<M: Machine> Worker<M> {
         let Some(connection) = self.connections.remove(Who::Session(session)) else {
             return;
         };
-        self.epoll.remove(connection.wire.fd());
+        self.leave(&connection);
         self.stats().tls_refused.add(1);
         // Load balancers connect and go away without a word, once a second: no news.
         let level = if connection.wire.touched() { Level::Notice } else { Level::Verbose };
@@ -98,7 +98,7 @@ impl<M: Machine> Worker<M> {
     /// A connection that was to be plain begins with TLS.
     pub(super) fn unexpected_tls(&mut self, who: Who, now: Time) {
         if let (Who::Session(_), Some(connection)) = (who, self.connections.get(who)) {
-            let peer = connection.wire.stream().peer_address().ok();
+            let peer = connection.wire.stream().and_then(|stream| stream.peer_address().ok());
             let address = peer.and_then(|peer| peer.internet());
             let address = address.map_or_else(String::new, |address| format!(" {address}"));
             let text = format!(

@@ -5,6 +5,7 @@ use crate::ids::{LinkId, Mirror, SessionId, Slab, SlabId};
 use crate::os::epoll::Interest;
 use crate::os::wire::Wire;
 
+use super::guest::Guest;
 use super::listener::Ticket;
 
 /// Whose a connection is.
@@ -77,6 +78,8 @@ pub(super) struct Connection {
     pub(super) wire: Wire,
     /// A client whose TLS handshake is not done: the machine doesn't know of it yet.
     pub(super) arriving: Option<Peer>,
+    /// A client without a socket.
+    pub(super) guest: Option<Box<Guest>>,
     /// Nothing was read from it yet.
     pub(super) fresh: bool,
     pub(super) reading: Reading,
@@ -105,6 +108,7 @@ impl Connection {
             full: wire.holds(),
             wire,
             arriving: None,
+            guest: None,
             fresh: true,
             reading: Reading::On,
             dirty: false,

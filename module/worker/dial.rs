@@ -56,7 +56,7 @@ impl Stage {
         match self {
             Self::Resolving => None,
             Self::Connecting(stream) => Some(stream),
-            Self::Shaking(wire) => Some(wire.stream()),
+            Self::Shaking(wire) => wire.stream(),
         }
     }
 }
@@ -163,7 +163,9 @@ impl<M: Machine> Worker<M> {
             }
             let token = Watched::Connection(Who::Link(link)).token();
             let more = if wire.holds() { Interest::WRITE } else { Interest::NONE };
-            self.epoll.add(wire.fd(), Interest::READ.and(more), token)?;
+            if let Some(fd) = wire.fd() {
+                self.epoll.add(fd, Interest::READ.and(more), token)?;
+            }
             Ok((wire, false))
         });
         match shaken {

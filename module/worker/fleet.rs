@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -80,6 +80,10 @@ pub(super) struct Shared {
     pub(super) to_host: ToHost,
     /// How many clients are connected, over all workers.
     pub(super) clients: Arc<AtomicUsize>,
+    /// How many clients without a socket there have ever been.
+    pub(super) guests: AtomicU64,
+    /// No letter is read any more.
+    pub(super) closed: AtomicBool,
     /// How many descriptors the fleet may need beside those of its clients.
     own_descriptors: usize,
 }
@@ -143,7 +147,7 @@ struct Crew {
 
 /// The running workers. Dropping it stops them.
 pub struct Fleet {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     crew: Vec<Crew>,
     ends: Receiver<usize>,
     listening: Vec<String>,
@@ -215,6 +219,8 @@ impl Fleet {
             log: Arc::clone(&ground.log),
             to_host: Arc::clone(&ground.to_host),
             clients: Arc::new(AtomicUsize::new(0)),
+            guests: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
             own_descriptors,
         });
         let clients_max = shared.clients_max(&ground.settings).map_err(StartError::Descriptors)?;
@@ -344,7 +350,8 @@ impl Fleet {
             // An error is the panic that the guard has told of.
             let _ = crew.handle.join();
         }
-        // Clients that were still on their way to a worker.
+        // Clients, and what guests said, that were still on their way to a worker.
+        self.shared.closed.store(true, Ordering::SeqCst);
         for mailbox in &self.shared.mailboxes {
             while mailbox.take().is_some() {}
         }

@@ -11,7 +11,8 @@
 //! costs its writers no system call, and one that sleeps is rung by the first of them only.
 //!
 //! The queue has no bound of its own. What is put there is bounded where it comes from: newcomers
-//! by `maxclients`, questions by who may ask them, one answer per question.
+//! by `maxclients`, questions by who may ask them, one answer per question; what guests say, by who
+//! lets them in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -24,6 +25,7 @@ use crate::os::eventfd::Bell;
 use crate::os::tls::Tls;
 use crate::settings::Settings;
 
+use super::guest::{GuestId, Word};
 use super::listener::Newcomer;
 use super::names::Resolved;
 
@@ -34,6 +36,8 @@ pub(super) enum Letter {
     Newcomer(Newcomer),
     /// For the engine.
     Mail(Mail),
+    /// From a client without a socket.
+    Guest(GuestId, Word),
     /// For the engine and the worker.
     Settings(Arc<Settings>),
     /// For the worker: what TLS connections are made with from now on.

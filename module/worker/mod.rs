@@ -36,6 +36,7 @@ mod connection;
 mod dial;
 mod fleet;
 mod guard;
+mod guest;
 mod listener;
 mod machine;
 mod mailbox;
@@ -44,5 +45,6 @@ mod turn;
 
 pub use fleet::{Fleet, FleetSetup, Ground, Log, Stuck, ToHost};
 pub use guard::OnPanic;
+pub use guest::{GuestHandle, Hear, Promise};
 pub use listener::StartError;
 pub use machine::{Machine, Place};

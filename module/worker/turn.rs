@@ -13,6 +13,7 @@
 //! Events on the bell need no handling: it has ended the sleep, and the mail is opened in every
 //! turn.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -34,6 +35,7 @@ use super::alarm::{Alarm, Alarms};
 use super::connection::{Connection, Connections, Reading, Watched, Who};
 use super::dial::Attempt;
 use super::fleet::Shared;
+use super::guest::GuestId;
 use super::listener::{Newcomer, Reception, Ticket};
 use super::machine::{Machine, Place};
 use super::mailbox::{Letter, Mailbox};
@@ -66,6 +68,8 @@ pub(super) struct Worker<M> {
     pub(super) failures: Vec<(LinkId, String)>,
     pub(super) connections: Connections,
     reception: Reception,
+    /// Clients without a socket.
+    pub(super) guests: HashMap<GuestId, SessionId>,
     /// Who gets the next client.
     next_host: u16,
     /// Steps of TLS handshakes that were done in this turn.
@@ -97,6 +101,7 @@ impl<M: Machine> Worker<M> {
             attempts: Mirror::default(),
             failures: Vec::new(),
             connections: Connections::default(),
+            guests: HashMap::new(),
             reception,
             next_host: 0,
             handshakes: 0,
@@ -186,6 +191,7 @@ impl<M: Machine> Worker<M> {
             match letter {
                 Letter::Newcomer(newcomer) => self.admit(newcomer, now),
                 Letter::Mail(mail) => self.machine.handle(Event::Mail(mail), now),
+                Letter::Guest(guest, word) => self.guest_says(guest, word, now),
                 Letter::Settings(settings) => self.change_settings(settings, now),
                 Letter::Tls(tls) => self.tls = tls,
                 Letter::Resolved(link, resolved) => self.resolved(link, resolved),
@@ -412,7 +418,7 @@ impl<M: Machine> Worker<M> {
             self.peer_ended(who, now);
         } else if ready.dead() {
             connection.reading = Reading::OffUnwatched;
-            self.epoll.remove(connection.wire.fd());
+            self.unwatch(who);
         } else {
             connection.reading = Reading::OffAtEnd;
             self.tell_epoll(who);
@@ -438,7 +444,7 @@ impl<M: Machine> Worker<M> {
         let Some(connection) = self.connections.remove(who) else {
             return;
         };
-        self.epoll.remove(connection.wire.fd());
+        self.leave(&connection);
         let event = match who {
             Who::Session(session) => Event::SessionClosed { session },
             Who::Link(link) => {
@@ -484,7 +490,7 @@ impl<M: Machine> Worker<M> {
                 self.failures.retain(|(failed, _)| *failed != link);
                 self.forget_attempt(link);
                 if let Some(connection) = self.connections.remove(Who::Link(link)) {
-                    self.epoll.remove(connection.wire.fd());
+                    self.leave(&connection);
                 }
             }
             Output::FlushSession { session } => self.soil(Who::Session(session)),
@@ -588,6 +594,7 @@ impl<M: Machine> Worker<M> {
         }
         if written.bytes > 0 {
             self.machine.handle(wrote_event(who, written.bytes), now);
+            self.pass_on(who, now);
         }
     }
 
@@ -614,7 +621,24 @@ impl<M: Machine> Worker<M> {
         };
         connection.told = connection.interest();
         let token = Watched::Connection(who).token();
-        self.epoll.add(connection.wire.fd(), connection.told, token)
+        connection.wire.fd().map_or(Ok(()), |fd| self.epoll.add(fd, connection.told, token))
+    }
+
+    /// Watches a connection no more, though it is open.
+    fn unwatch(&mut self, who: Who) {
+        if let Some(fd) = self.connections.get(who).and_then(|connection| connection.wire.fd()) {
+            self.epoll.remove(fd);
+        }
+    }
+
+    /// What is left to be done for a connection that is none of ours any more.
+    pub(super) fn leave(&mut self, connection: &Connection) {
+        if let Some(fd) = connection.wire.fd() {
+            self.epoll.remove(fd);
+        }
+        if let Some(guest) = &connection.guest {
+            self.guests.remove(&guest.id);
+        }
     }
 
     /// Tells epoll what is wanted of a connection, if it is something else than before.
@@ -628,7 +652,10 @@ impl<M: Machine> Worker<M> {
         }
         connection.told = wanted;
         let token = Watched::Connection(who).token();
-        if let Err(error) = self.epoll.modify(connection.wire.fd(), wanted, token) {
+        let Some(fd) = connection.wire.fd() else {
+            return;
+        };
+        if let Err(error) = self.epoll.modify(fd, wanted, token) {
             panic!("the kernel refuses to watch an open connection: {error}");
         }
     }

@@ -1,8 +1,11 @@
 //! The server's functions, each behind a safe one.
 //!
-//! The crate redis-module finds the server's functions at load and keeps them in statics; this file
+//! The crate redis-module finds the server's functions at load and keeps them in statics; this room
 //! is the only one that reads them. [`missing`] says at load whether one that we can't do without
 //! is not there, so that the rest may rely on all of them.
+//!
+//! Beside it: `clients.rs`, what is about the host's clients; `replies.rs`, a shard's reply said
+//! again.
 //!
 //! Types: a [`Ctx`] is the context of one callback, good until the callback returns. A
 //! [`BlockedClient`] is a client of the host that waits for us; exactly one `unblock` ends it.
@@ -22,7 +25,7 @@ pub(super) const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 /// it is written once, at load, before any other thread of ours exists.
 macro_rules! server {
     ($name:ident) => {
-        raw::$name.expect("checked at load by `missing`")
+        redis_module::raw::$name.expect("checked at load by `missing`")
     };
 }
 
@@ -43,21 +46,32 @@ macro_rules! required {
 }
 
 required! {
+    RedisModule_ACLCheckCommandPermissions,
     RedisModule_BlockClient,
     RedisModule_Call,
     RedisModule_CallReplyProto,
-    RedisModule_CallReplyType,
+    RedisModule_CommandFilterArgGet,
+    RedisModule_CommandFilterArgInsert,
+    RedisModule_CommandFilterGetClientId,
     RedisModule_CreateCommand,
     RedisModule_CreateString,
+    RedisModule_DeauthenticateAndCloseClient,
+    RedisModule_EventLoopAddOneShot,
+    RedisModule_ExportSharedAPI,
     RedisModule_FreeCallReply,
+    RedisModule_FreeModuleUser,
     RedisModule_FreeServerInfo,
     RedisModule_FreeString,
     RedisModule_FreeThreadSafeContext,
     RedisModule_GetBlockedClientHandle,
     RedisModule_GetBlockedClientPrivateData,
+    RedisModule_GetClientId,
+    RedisModule_GetClientInfoById,
+    RedisModule_GetClientUserNameById,
     RedisModule_GetCommand,
     RedisModule_GetContextFlags,
     RedisModule_GetDetachedThreadSafeContext,
+    RedisModule_GetModuleUserFromUserName,
     RedisModule_GetServerInfo,
     RedisModule_InfoAddFieldCString,
     RedisModule_InfoAddFieldULongLong,
@@ -67,14 +81,27 @@ required! {
     RedisModule_LoadConfigs,
     RedisModule_Log,
     RedisModule_MonotonicMicroseconds,
+    RedisModule_PublishMessage,
+    RedisModule_PublishMessageShard,
+    RedisModule_RegisterCommandFilter,
     RedisModule_RegisterInfoFunc,
     RedisModule_RegisterNumericConfig,
     RedisModule_RegisterStringConfig,
     RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithAttribute,
+    RedisModule_ReplyWithBigNumber,
+    RedisModule_ReplyWithBool,
+    RedisModule_ReplyWithDouble,
     RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong,
     RedisModule_ReplyWithMap,
+    RedisModule_ReplyWithNull,
+    RedisModule_ReplyWithNullArray,
+    RedisModule_ReplyWithSet,
+    RedisModule_ReplyWithSimpleString,
     RedisModule_ReplyWithStringBuffer,
+    RedisModule_ReplyWithVerbatimStringType,
+    RedisModule_RetainString,
     RedisModule_ServerInfoGetFieldUnsigned,
     RedisModule_SetCommandACLCategories,
     RedisModule_SetCommandInfo,
@@ -84,6 +111,13 @@ required! {
     RedisModule_UnblockClient,
     RedisModule_WrongArity,
 }
+
+mod clients;
+mod replies;
+
+pub(super) use clients::{
+    Args, Connection, Passing, Permission, changed_client, connection, user_of,
+};
 
 /// `text` as a C string. A NUL, which no text of ours has, would end it early.
 pub(super) fn c_string(text: &str) -> CString {
@@ -207,23 +241,7 @@ impl Ctx<'_> {
 
     /// The reply of `COMMAND` in RESP2, if the server has that command.
     pub(super) fn command_table(self) -> Option<Vec<u8>> {
-        // SAFETY: main thread, the context is the running callback's, the name is a C string.
-        let reply = unsafe {
-            shim::weir_call(Some(server!(RedisModule_Call)), self.raw, c"COMMAND".as_ptr())
-        };
-        if reply.is_null() {
-            return None;
-        }
-        // SAFETY: the reply is fresh; its bytes are copied before it is freed, which is once.
-        unsafe {
-            let kind = server!(RedisModule_CallReplyType)(reply);
-            let mut len = 0;
-            let bytes = server!(RedisModule_CallReplyProto)(reply, &raw mut len);
-            let table = (kind == raw::REDISMODULE_REPLY_ARRAY as c_int && !bytes.is_null())
-                .then(|| std::slice::from_raw_parts(bytes.cast::<u8>(), len).to_vec());
-            server!(RedisModule_FreeCallReply)(reply);
-            table
-        }
+        self.run(&["COMMAND"]).filter(|reply| reply.starts_with(b"*"))
     }
 
     /// The host's `maxclients`. Read from INFO: CONFIG may be renamed away.
@@ -271,7 +289,21 @@ impl Ctx<'_> {
 
     /// Has `callback` called when the host shuts down in good order.
     pub(super) fn on_shutdown(self, callback: raw::RedisModuleEventCallback) -> bool {
-        let event = raw::RedisModuleEvent { id: raw::REDISMODULE_EVENT_SHUTDOWN, dataver: 1 };
+        self.on(raw::REDISMODULE_EVENT_SHUTDOWN, callback)
+    }
+
+    /// Has `callback` called when a client has come or gone.
+    pub(super) fn on_client_change(self, callback: raw::RedisModuleEventCallback) -> bool {
+        self.on(raw::REDISMODULE_EVENT_CLIENT_CHANGE, callback)
+    }
+
+    /// Has `callback` called when a module has been loaded or unloaded.
+    pub(super) fn on_module_change(self, callback: raw::RedisModuleEventCallback) -> bool {
+        self.on(raw::REDISMODULE_EVENT_MODULE_CHANGE, callback)
+    }
+
+    fn on(self, id: u64, callback: raw::RedisModuleEventCallback) -> bool {
+        let event = raw::RedisModuleEvent { id, dataver: 1 };
         // SAFETY: load time; the callback matches its type.
         unsafe { server!(RedisModule_SubscribeToServerEvent)(self.raw, event, callback) == OK }
     }
@@ -455,6 +487,14 @@ impl ServerString {
     /// For a callback whose caller only looks at it.
     pub(super) fn raw(&self) -> *mut raw::RedisModuleString {
         self.0
+    }
+}
+
+impl ServerString {
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: it lives as long as the result.
+        unsafe { bytes_of(self.0) }
     }
 }
 
