@@ -166,7 +166,7 @@ impl Ctx<'_> {
         let words: Vec<ServerString> = words.iter().map(|word| ServerString::new(word)).collect();
         let raw: Vec<_> = words.iter().map(ServerString::raw).collect();
         let command = Args { strings: &raw };
-        /* E: errors come as replies. Without 3 or 0 the reply is in RESP2, whatever `ctx` speaks. */
+        // E: errors come as replies. Without 3 or 0 they are in RESP2, whatever `ctx` speaks.
         self.call(command.get(0)?, c"Ev", command.behind(1))
     }
 
@@ -233,7 +233,7 @@ impl<'callback> Passing<'callback> {
     }
 
     pub(in crate::host) fn arg(self, at: c_int) -> Option<&'callback [u8]> {
-        // SAFETY: the server's arguments live as long as the callback, and we replace none.
+        // SAFETY: the arguments live as long as the callback; we replace none.
         unsafe {
             let string = server!(RedisModule_CommandFilterArgGet)(self.raw, at);
             (!string.is_null()).then(|| bytes_of(string))
