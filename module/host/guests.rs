@@ -24,7 +24,7 @@ use crate::worker::{Fleet, GuestHandle, Promise};
 pub(super) const DEFAULT_USER: &[u8] = b"default";
 
 /// What a guest's session is called in the engine's lists: there is no port that it came to.
-const LOCAL: &str = "host:0";
+pub(super) const LOCAL: &str = "host:0";
 
 /// One of the host's clients.
 pub(super) struct Guest {
@@ -76,6 +76,13 @@ impl Guests {
         self.by_client.remove(&client);
     }
 
+    /// The client may be another user from now on.
+    pub(super) fn user_may_change(&mut self, client: u64) {
+        if let Some(guest) = self.by_client.get_mut(&client) {
+            guest.is_default = None;
+        }
+    }
+
     /// Whether a command stays with the host because a module of the host has it.
     pub(super) fn keeps(&self, name: &[u8]) -> bool {
         !self.kept.is_empty() && self.kept.contains(&name.to_ascii_lowercase())
@@ -86,16 +93,6 @@ impl Guest {
     fn enter(connection: &Connection, fleet: &Fleet, settings: &Settings) -> Self {
         let (address, local) = (connection.address.clone(), LOCAL.to_owned());
         let handle = fleet.enter(Peer { address, local, fd: -1 }, None);
-        let login = (!settings.intercept_password.is_empty()).then(|| {
-            let mut login = Vec::new();
-            let (user, password) = (&settings.intercept_user, &settings.intercept_password);
-            if user.is_empty() {
-                write::request(&mut login, &["AUTH", password]);
-            } else {
-                write::request(&mut login, &["AUTH", user, password]);
-            }
-            login
-        });
         let session = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&session);
         let mut request = Vec::new();
@@ -116,7 +113,7 @@ impl Guest {
             waits: false,
             is_default: None,
             resp3: false,
-            login,
+            login: login(settings),
         }
     }
 
@@ -163,6 +160,21 @@ impl Guest {
             Bracket::Closes => self.in_multi = false,
         }
     }
+}
+
+/// How guests log in to the shards, if they do.
+pub(super) fn login(settings: &Settings) -> Option<Vec<u8>> {
+    let (user, password) = (&settings.intercept_user, &settings.intercept_password);
+    if password.is_empty() {
+        return None;
+    }
+    let mut login = Vec::new();
+    if user.is_empty() {
+        write::request(&mut login, &["AUTH", password]);
+    } else {
+        write::request(&mut login, &["AUTH", user, password]);
+    }
+    Some(login)
 }
 
 /// Whether this is the user that every connection begins as.

@@ -146,6 +146,7 @@ fn serve(
         state.config.applied = settings.clone();
         state.running = Some(Running {
             guests: Guests::default(),
+            ear: None,
             names: Names::new(),
             fleet,
             stats,

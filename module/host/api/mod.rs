@@ -56,7 +56,8 @@ required! {
     RedisModule_CreateCommand,
     RedisModule_CreateString,
     RedisModule_DeauthenticateAndCloseClient,
-    RedisModule_EventLoopAddOneShot,
+    RedisModule_EventLoopAdd,
+    RedisModule_EventLoopDel,
     RedisModule_ExportSharedAPI,
     RedisModule_FreeCallReply,
     RedisModule_FreeModuleUser,
@@ -113,11 +114,13 @@ required! {
 }
 
 mod clients;
+mod event_loop;
 mod replies;
 
 pub(super) use clients::{
     Args, Connection, Passing, Permission, changed_client, connection, user_of,
 };
+pub(super) use event_loop::{LoopBell, publish};
 
 /// `text` as a C string. A NUL, which no text of ours has, would end it early.
 pub(super) fn c_string(text: &str) -> CString {
@@ -407,7 +410,9 @@ pub(super) unsafe fn free_detached(ctx: *mut raw::RedisModuleCtx) {
 pub(super) unsafe fn init(ctx: *mut raw::RedisModuleCtx, name: &CStr, version: c_int) -> c_int {
     let api = raw::REDISMODULE_APIVER_1 as c_int;
     // SAFETY: as the caller promises; the server copies the name.
-    unsafe { raw::Export_RedisModule_Init(ctx, name.as_ptr(), version, api) }
+    let initialised = unsafe { raw::Export_RedisModule_Init(ctx, name.as_ptr(), version, api) };
+    replies::init();
+    initialised
 }
 
 /// Microseconds on the host's clock, which never goes back. Any thread.
@@ -480,8 +485,8 @@ unsafe impl Send for ServerString {}
 
 impl ServerString {
     /// Main thread.
-    pub(super) fn new(text: &str) -> Self {
-        Self(new_string(text))
+    pub(super) fn new(text: impl AsRef<[u8]>) -> Self {
+        Self(new_string(text.as_ref()))
     }
 
     /// For a callback whose caller only looks at it.
@@ -505,7 +510,7 @@ impl Drop for ServerString {
     }
 }
 
-fn new_string(text: &str) -> *mut raw::RedisModuleString {
+fn new_string(text: &[u8]) -> *mut raw::RedisModuleString {
     let bytes = text.as_ptr().cast();
     // SAFETY: without a context the string belongs to whoever gets it; the server copies the text.
     unsafe { server!(RedisModule_CreateString)(ptr::null_mut(), bytes, text.len()) }
@@ -517,7 +522,7 @@ fn new_string(text: &str) -> *mut raw::RedisModuleString {
 /// `slot` is what the server passed to the callback.
 pub(super) unsafe fn give_error(slot: *mut *mut raw::RedisModuleString, text: &str) {
     // SAFETY: as the caller promises; the server takes ownership of what is put there.
-    unsafe { *slot = new_string(text) };
+    unsafe { *slot = new_string(text.as_bytes()) };
 }
 
 /// The bytes of a server's string.
