@@ -22,7 +22,25 @@ use crate::ids::WorkerId;
 /// microseconds, a busy one after its turn.
 const ANSWER_MS_MAX: u32 = 2_000;
 
-static COMMANDS: [CommandRow; 5] = [
+static COMMANDS: [CommandRow; 7] = [
+    CommandRow {
+        name: c"weir.wait",
+        run: Some(pass::wait),
+        flags: c"allow-stale deny-script blocking",
+        acl_categories: c"slow blocking connection",
+        summary: c"WAIT, of the database, that also takes ALL or MAJORITY: then it fails if there are fewer.",
+        complexity: c"O(S) with S the number of shards that the client wrote to.",
+        arity: 3,
+    },
+    CommandRow {
+        name: c"weir.waitaof",
+        run: Some(pass::wait),
+        flags: c"allow-stale deny-script blocking",
+        acl_categories: c"slow blocking connection",
+        summary: c"WAITAOF, of the database, that also takes ALL or MAJORITY of the replicas.",
+        complexity: c"O(S) with S the number of shards that the client wrote to.",
+        arity: 4,
+    },
     CommandRow {
         name: c"weir.do",
         run: Some(pass::work),

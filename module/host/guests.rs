@@ -94,18 +94,10 @@ impl Guest {
         let (address, local) = (connection.address.clone(), LOCAL.to_owned());
         let handle = fleet.enter(Peer { address, local, fd: -1 }, None);
         let session = Arc::new(AtomicU64::new(0));
-        let told = Arc::clone(&session);
-        let mut request = Vec::new();
-        write::request(&mut request, &["CLIENT", "ID"]);
-        let promise = Promise::new(move |reply| {
-            let digits = reply.as_deref().and_then(|reply| reply.strip_prefix(b":"));
-            let id = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-            told.store(
-                id.and_then(|id| id.trim_end().parse().ok()).unwrap_or(0),
-                Ordering::Relaxed,
-            );
-        });
-        handle.say(request, 0, promise);
+        let login = login(settings);
+        if login.is_none() {
+            ask_session(&handle, &session);
+        }
         Self {
             handle: Arc::new(handle),
             session,
@@ -113,7 +105,7 @@ impl Guest {
             waits: false,
             is_default: None,
             resp3: false,
-            login: login(settings),
+            login,
         }
     }
 
@@ -137,7 +129,7 @@ impl Guest {
             return self.handle.say(requests, mute, promise);
         };
         // Nothing is said as another user than the one that was asked for.
-        let handle = Arc::clone(&self.handle);
+        let (handle, session) = (Arc::clone(&self.handle), Arc::clone(&self.session));
         let let_in = move |reply: Option<Vec<u8>>| match reply {
             Some(reply) if reply.starts_with(b"-") => {
                 let why = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
@@ -145,7 +137,10 @@ impl Guest {
                 log::line(Level::Warning, &text);
                 promise.keep(reply);
             }
-            Some(_) => handle.say(requests, mute, promise),
+            Some(_) => {
+                ask_session(&handle, &session);
+                handle.say(requests, mute, promise);
+            }
             None => drop(promise),
         };
         self.handle.say(login, 0, Promise::new(let_in));
@@ -160,6 +155,19 @@ impl Guest {
             Bracket::Closes => self.in_multi = false,
         }
     }
+}
+
+/// Asks the engine what it calls a guest's session.
+fn ask_session(handle: &GuestHandle, session: &Arc<AtomicU64>) {
+    let told = Arc::clone(session);
+    let mut request = Vec::new();
+    write::request(&mut request, &["CLIENT", "ID"]);
+    let promise = Promise::new(move |reply| {
+        let digits = reply.as_deref().and_then(|reply| reply.strip_prefix(b":"));
+        let id = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        told.store(id.and_then(|id| id.trim_end().parse().ok()).unwrap_or(0), Ordering::Relaxed);
+    });
+    handle.say(request, 0, promise);
 }
 
 /// How guests log in to the shards, if they do.

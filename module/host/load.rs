@@ -43,8 +43,9 @@ pub(super) fn load(ctx: Ctx<'_>, argc: c_int) -> Result<(), String> {
         Upstream::parse(&settings.upstream).map_err(|error| format!("weir.upstream: {error}"))?;
     let map = upstream.into_map();
     let space = make_room(ctx, &settings, map.reckoned())?;
-    let table = read_commands(ctx)?;
+    // Ours among them: the endpoint has some too.
     commands::register(ctx).map_err(|refused| refused.0)?;
+    let table = read_commands(ctx)?;
     if !ctx.register_info(Some(info::info)) {
         return Err("the server refused the INFO sections".to_owned());
     }

@@ -40,6 +40,7 @@ static BLOCKED: BlockCallbacks =
 const CLOSED: &str = "IOERR the connection to the database was closed, so this command's outcome is \
                       unknown: it may or may not have been executed";
 const BUG: &str = "ERR a bug of the module weir: see the log";
+const NO_CONNECTION: &str = "ERR this is for connections: a module uses the functions of weir.h";
 const NOT_RUNNING: &str = "ERR the endpoint is not running";
 const CANT_WAIT: &str = "ERR this has to wait for an answer, so it can't be used inside the host's \
                          own MULTI, a script or another module's call";
@@ -189,6 +190,23 @@ pub(super) unsafe extern "C" fn pass_on(
     guard("WEIR.PASS", || pass(ctx, args, true), || ctx.reply_error(BUG))
 }
 
+/// `WEIR.WAIT` and `WEIR.WAITAOF`: the endpoint has them too.
+pub(super) unsafe extern "C" fn wait(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the server's own pointers, good for the time of the call.
+    let (ctx, args) = unsafe { (Ctx::new(ctx), Args::new(argv, argc)) };
+    let body = || {
+        if !ctx.may_block() {
+            return ctx.reply_error(CANT_WAIT);
+        }
+        with_guest(ctx, |guest| send(ctx, guest, args, None))
+    };
+    guard("WEIR.WAIT", body, || ctx.reply_error(BUG))
+}
+
 fn pass(ctx: Ctx<'_>, args: Args<'_>, named_only: bool) -> c_int {
     let command = args.behind(1);
     let Some(name) = command.get(0) else {
@@ -197,10 +215,8 @@ fn pass(ctx: Ctx<'_>, args: Args<'_>, named_only: bool) -> c_int {
     if !ctx.may_block() {
         return ctx.reply_error(CANT_WAIT);
     }
-    let client = ctx.client();
-    let Some(user) = ctx.user_of(client) else {
-        return ctx
-            .reply_error("ERR this is for connections: a module uses the functions of weir.h");
+    let Some(user) = ctx.user_of(ctx.client()) else {
+        return ctx.reply_error(NO_CONNECTION);
     };
     if named_only && is_default(&user) {
         return ctx.reply_error(text::NO_AUTH);
@@ -216,19 +232,25 @@ fn pass(ctx: Ctx<'_>, args: Args<'_>, named_only: bool) -> c_int {
         let why = roads::refusal(name, command.get(1))?;
         Some(format!("-{why}\r\n").into_bytes())
     });
-    state::with(|state| {
-        let Some(running) = &mut state.running else {
-            return ctx.reply_error(NOT_RUNNING);
-        };
-        let Running { guests, fleet, .. } = running;
-        let Some(guest) = guests.enter(client, fleet, &state.config.applied) else {
-            return ctx.reply_error(CLOSED);
-        };
+    with_guest(ctx, |guest| {
         guest.is_default = Some(is_default(&user));
         match objection.map(|objection| in_place_of(name, objection)) {
             None => send(ctx, guest, command, None),
             Some(instead) if guest.in_multi => send(ctx, guest, command, Some(instead)),
             Some(instead) => ctx.reply(&instead.reply),
+        }
+    })
+}
+
+/// Runs `run` on the guest that this client is, or becomes.
+fn with_guest(ctx: Ctx<'_>, run: impl FnOnce(&mut Guest) -> c_int) -> c_int {
+    state::with(|state| {
+        let Some(Running { guests, fleet, .. }) = &mut state.running else {
+            return ctx.reply_error(NOT_RUNNING);
+        };
+        match guests.enter(ctx.client(), fleet, &state.config.applied) {
+            Some(guest) => run(guest),
+            None => ctx.reply_error(NO_CONNECTION),
         }
     })
 }

@@ -8,6 +8,7 @@
 //!   waiting   BLPOP and WAIT: CLIENT UNBLOCK, CLIENT KILL, clients that go
 //!   channels  what is published on the shards is heard here
 //!   commands  WEIR.DO, and what is left alone
+//!   quorum    WEIR.WAIT and WEIR.WAITAOF with ALL and MAJORITY
 //! ```
 
 #![cfg(feature = "host")]
@@ -17,6 +18,7 @@
 mod both;
 mod channels;
 mod commands;
+mod quorum;
 mod users;
 mod waiting;
 
