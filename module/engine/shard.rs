@@ -43,6 +43,8 @@ pub(super) struct Shard {
     pub report: Option<Report>,
     /// The most replicas that it has ever told of.
     pub most_replicas: u32,
+    /// How many it should have, as those say who tell of the shards.
+    pub told_replicas: u32,
     pub acks: ShardAcks,
     pub control: Option<LinkId>,
     pub doors: Doors,
@@ -80,6 +82,7 @@ impl Shard {
             generation: 0,
             report: None,
             most_replicas: 0,
+            told_replicas: 0,
             acks: ShardAcks::new(),
             control: None,
             doors: Doors::default(),
@@ -115,7 +118,10 @@ impl Shard {
     /// As it is called in errors and in the log.
     /// How many replicas it should have; 0 if nobody knows.
     pub(super) fn replicas_due(&self, settings: &Settings) -> u32 {
-        if settings.replicas > 0 { settings.replicas } else { self.most_replicas }
+        match settings.replicas {
+            0 => self.most_replicas.max(self.told_replicas),
+            number => number,
+        }
     }
 
     pub(super) fn name(&self) -> String {

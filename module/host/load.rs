@@ -169,7 +169,7 @@ fn to_host(asks: Arc<Asks<BlockedClient>>) -> ToHost {
             commands::answered(&asks, ticket, worker, answer);
         }
         // Nobody asks or tells the host of these.
-        Mail::Ask { .. } | Mail::Map(_) | Mail::Doubt => {}
+        Mail::Ask { .. } | Mail::Map(_) | Mail::Replicas(_) | Mail::Doubt => {}
     })
 }
 

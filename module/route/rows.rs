@@ -452,7 +452,7 @@ mod tests {
         let recorded = recorded_names();
         for row in ROWS {
             assert!(!row.why.is_empty(), "{:?}", row.names);
-            for wanted in row.names.iter().filter(|wanted| **wanted != "weir.*") {
+            for wanted in row.names.iter().filter(|wanted| !wanted.starts_with("weir.")) {
                 assert!(recorded.iter().any(|name| matches(name, wanted)), "{wanted} is dead");
             }
         }

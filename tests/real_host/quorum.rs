@@ -1,9 +1,13 @@
 //! ALL and MAJORITY fail where replicas are missing, rather than make do with those that are left.
 
+use std::time::Duration;
+
 use lab::client::{Client, error, ok};
-use lab::cluster::Aof;
+use lab::cluster::{Aof, Shards};
 use lab::host::Host;
-use lab::servers;
+use lab::redis_cluster::RedisCluster;
+use lab::sentinel::Sentinels;
+use lab::servers::{self, Server};
 
 use super::{Database, until};
 
@@ -85,7 +89,7 @@ fn who_has_never_had_a_replica_has_no_quorum() {
 #[test]
 fn replicas_without_an_aof_are_none_for_waitaof() {
     for server in servers::both() {
-        let shards = lab::cluster::Shards::of(&server)
+        let shards = Shards::of(&server)
             .shards(1)
             .replicas(1)
             .aof(Aof::Always)
@@ -104,4 +108,40 @@ fn replicas_without_an_aof_are_none_for_waitaof() {
         assert!(port.command("WEIR.WAITAOF 1 ALL 50").is_error("NOREPLICAS"));
         assert_eq!(port.command("WEIR.WAIT ALL 5000").int(), 1);
     }
+}
+
+/// Who starts when a replica is already gone learns from others that there should be one more.
+#[test]
+fn a_replica_that_was_never_seen_is_missed_all_the_same() {
+    for server in servers::both() {
+        let shards = Shards::of(&server).shards(1).replicas(2).start();
+        let sentinels = Sentinels::of(&server).start(&shards);
+        miss_one(&server, &shards, &sentinels.upstream());
+        drop(sentinels);
+        let cluster = RedisCluster::of(&server).primaries(3).replicas(1).start();
+        miss_one(&server, cluster.shards(), &cluster.upstream());
+    }
+}
+
+fn miss_one(server: &Server, shards: &Shards, upstream: &str) {
+    let all = shards.iter().next().unwrap().replicas.len();
+    shards.replica(0, 0).kill9();
+    until("its primary has noticed", || {
+        let left = shards.primary(0).info("replication").int("connected_slaves");
+        left == all as i64 - 1
+    });
+    let host = Host::of(server).upstream(upstream).start();
+    let mut client = host.host_client().patience(Duration::from_secs(20));
+    // Whichever shard has this key, one that lacks a replica is told of within a second.
+    until("the missing replica is known of", || {
+        for number in 0..50 {
+            assert_eq!(client.call(&["SET", &format!("k{number}"), "1"]), ok());
+        }
+        let told = client.call(&["WEIR.WAIT", "ALL", "300"]);
+        told.error_text().is_some_and(|text| {
+            let want = format!("{} of the {all} replicas", all - 1);
+            assert!(text.contains(&want) || text.contains("no replica since"), "{text}");
+            text.contains(&want)
+        })
+    });
 }
