@@ -102,3 +102,25 @@ fn clients_that_come_and_go_leave_nothing_behind() {
         !database.endpoint().command("CLIENT LIST").text().contains("laddr=host:0")
     });
 }
+
+#[test]
+fn the_server_can_describe_them() {
+    for server in servers::both() {
+        let database = Database::start(&server, 1, 0, &[]);
+        let mut port = database.port();
+        let docs = port.call(&["COMMAND", "DOCS", "weir.do", "weir.wait", "weir.waitaof"]);
+        let wait = docs.field("weir.wait");
+        assert!(wait.field("summary").text().contains("ALL or MAJORITY"), "{wait:?}");
+        let names: Vec<String> =
+            wait.field("arguments").items().iter().map(|arg| arg.field("name").text()).collect();
+        assert_eq!(names, ["replicas", "timeout"]);
+        let either = wait.field("arguments").items()[0].field("arguments").items();
+        assert_eq!(either.len(), 3, "{either:?}");
+        let info = port.call(&["COMMAND", "INFO", "weir.pass"]);
+        let flags = format!("{:?}", info.items()[0].items()[2]);
+        assert!(flags.contains("no_auth") && flags.contains("blocking"), "{flags}");
+        let info = port.call(&["COMMAND", "INFO", "weir.wait"]);
+        let categories = format!("{:?}", info.items()[0].items()[6]);
+        assert!(categories.contains("@blocking"), "{categories}");
+    }
+}

@@ -114,12 +114,14 @@ required! {
 }
 
 mod clients;
+mod docs;
 mod event_loop;
 mod replies;
 
 pub(super) use clients::{
     Args, Connection, Passing, Permission, changed_client, connection, user_of,
 };
+pub(super) use docs::{Arg, ArgKind, CommandRow, Often};
 pub(super) use event_loop::{LoopBell, publish};
 
 /// `text` as a C string. A NUL, which no text of ours has, would end it early.
@@ -133,18 +135,6 @@ pub(super) fn c_string(text: &str) -> CString {
 pub(super) struct Ctx<'callback> {
     raw: *mut raw::RedisModuleCtx,
     callback: PhantomData<&'callback ()>,
-}
-
-/// What a command needs to be made.
-pub(super) struct CommandRow {
-    pub(super) name: &'static CStr,
-    pub(super) run: raw::RedisModuleCmdFunc,
-    pub(super) flags: &'static CStr,
-    pub(super) acl_categories: &'static CStr,
-    pub(super) summary: &'static CStr,
-    pub(super) complexity: &'static CStr,
-    /// With the command's own name.
-    pub(super) arity: c_int,
 }
 
 /// A command that the server refuses, with what it refused.
@@ -277,7 +267,8 @@ impl Ctx<'_> {
             if server!(RedisModule_SetCommandACLCategories)(command, categories) != OK {
                 return Err(refused("the ACL categories"));
             }
-            if server!(RedisModule_SetCommandInfo)(command, &raw const *command_info(row)) != OK {
+            if docs::describe(row, |info| server!(RedisModule_SetCommandInfo)(command, info)) != OK
+            {
                 return Err(refused("the description"));
             }
         }
@@ -371,27 +362,6 @@ impl Ctx<'_> {
         // SAFETY: the context is the running callback's.
         unsafe { server!(RedisModule_GetDetachedThreadSafeContext)(self.raw) }
     }
-}
-
-/// The description for `COMMAND DOCS`. The server copies it.
-fn command_info(row: &CommandRow) -> Box<raw::RedisModuleCommandInfo> {
-    static VERSION: raw::RedisModuleCommandInfoVersion = raw::RedisModuleCommandInfoVersion {
-        version: 1,
-        sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
-        sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
-        sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
-    };
-    Box::new(raw::RedisModuleCommandInfo {
-        version: &raw const VERSION,
-        summary: row.summary.as_ptr(),
-        complexity: row.complexity.as_ptr(),
-        since: c"0.1.0".as_ptr(),
-        history: ptr::null_mut(),
-        tips: c"nondeterministic_output".as_ptr(),
-        arity: row.arity,
-        key_specs: ptr::null_mut(),
-        args: ptr::null_mut(),
-    })
 }
 
 /// Frees a context that [`Ctx::detached`] made.
