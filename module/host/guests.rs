@@ -13,22 +13,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::api::{self, Connection, ServerString};
-use super::log;
 use super::roads::Bracket;
-use crate::engine::{Level, Peer};
+use super::voice::{self, Voice};
+use crate::engine::Peer;
 use crate::resp::write;
 use crate::settings::Settings;
-use crate::worker::{Fleet, GuestHandle, Promise};
+use crate::worker::{Fleet, Promise};
 
 /// The name of the user that every connection begins as.
 pub(super) const DEFAULT_USER: &[u8] = b"default";
 
 /// What a guest's session is called in the engine's lists: there is no port that it came to.
-const LOCAL: &str = "host:0";
+pub(super) const LOCAL: &str = "host:0";
 
 /// One of the host's clients.
 pub(super) struct Guest {
-    handle: Arc<GuestHandle>,
+    voice: Voice,
     /// The engine's id of it; 0 until the engine has told.
     session: Arc<AtomicU64>,
     /// It has said MULTI. Until it ends that, all that it says belongs to its transaction.
@@ -37,10 +37,6 @@ pub(super) struct Guest {
     pub(super) waits: bool,
     /// Whether its user is the default one; none if that must be asked.
     pub(super) is_default: Option<bool>,
-    /// Which RESP its session speaks.
-    resp3: bool,
-    /// It has not said anything yet; then it logs in.
-    login: Option<Vec<u8>>,
 }
 
 /// All of them.
@@ -85,17 +81,8 @@ impl Guests {
 impl Guest {
     fn enter(connection: &Connection, fleet: &Fleet, settings: &Settings) -> Self {
         let (address, local) = (connection.address.clone(), LOCAL.to_owned());
-        let handle = fleet.enter(Peer { address, local, fd: -1 }, None);
-        let login = (!settings.intercept_password.is_empty()).then(|| {
-            let mut login = Vec::new();
-            let (user, password) = (&settings.intercept_user, &settings.intercept_password);
-            if user.is_empty() {
-                write::request(&mut login, &["AUTH", password]);
-            } else {
-                write::request(&mut login, &["AUTH", user, password]);
-            }
-            login
-        });
+        let handle = fleet.entrance().enter(Peer { address, local, fd: -1 }, None);
+        let voice = Voice::new(handle, voice::login(settings));
         let session = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&session);
         let mut request = Vec::new();
@@ -108,16 +95,8 @@ impl Guest {
                 Ordering::Relaxed,
             );
         });
-        handle.say(request, 0, promise);
-        Self {
-            handle: Arc::new(handle),
-            session,
-            in_multi: false,
-            waits: false,
-            is_default: None,
-            resp3: false,
-            login,
-        }
+        voice.say(request, false, promise);
+        Self { voice, session, in_multi: false, waits: false, is_default: None }
     }
 
     /// The engine's id of its session, if it is known.
@@ -128,30 +107,7 @@ impl Guest {
     /// Says `request`, whose reply is to be in the version that the client speaks.
     pub(super) fn say(&mut self, request: Vec<u8>, resp3: bool, promise: Promise) {
         self.waits = true;
-        let (mut requests, mut mute) = (request, 0);
-        if resp3 != self.resp3 {
-            self.resp3 = resp3;
-            let mut both = Vec::with_capacity(requests.len() + 32);
-            write::request(&mut both, &["HELLO", if resp3 { "3" } else { "2" }]);
-            both.append(&mut requests);
-            (requests, mute) = (both, 1);
-        }
-        let Some(login) = self.login.take() else {
-            return self.handle.say(requests, mute, promise);
-        };
-        // Nothing is said as another user than the one that was asked for.
-        let handle = Arc::clone(&self.handle);
-        let let_in = move |reply: Option<Vec<u8>>| match reply {
-            Some(reply) if reply.starts_with(b"-") => {
-                let why = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
-                let text = format!("weir.intercept-user can't log in to the shards: {why}");
-                log::line(Level::Warning, &text);
-                promise.keep(reply);
-            }
-            Some(_) => handle.say(requests, mute, promise),
-            None => drop(promise),
-        };
-        self.handle.say(login, 0, Promise::new(let_in));
+        self.voice.say(request, resp3, promise);
     }
 
     /// A reply has come, to a command of this kind.

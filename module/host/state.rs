@@ -8,8 +8,8 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::api::BlockedClient;
 use super::asks::Asks;
+use super::commands::Asking;
 use super::config::Config;
 use super::guests::Guests;
 use super::pass::Names;
@@ -30,7 +30,7 @@ pub(super) struct Running {
     pub(super) names: Names,
     pub(super) fleet: Fleet,
     pub(super) stats: Stats,
-    pub(super) asks: Arc<Asks<BlockedClient>>,
+    pub(super) asks: Arc<Asks<Asking>>,
     pub(super) workers: u16,
     pub(super) shards: usize,
     /// The number at which our descriptors begin.
