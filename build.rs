@@ -7,6 +7,7 @@ fn main() {
 
     println!("cargo:rerun-if-changed=shim/weir_shim.c");
     println!("cargo:rerun-if-changed=shim/weir_shim.h");
+    println!("cargo:rerun-if-changed=shim/weir.h");
 
     cc::Build::new()
         .file("shim/weir_shim.c")
@@ -28,6 +29,16 @@ fn main() {
         .generate()
         .expect("bindgen reads shim/weir_shim.h (it needs libclang)")
         .write_to_file(out.join("weir_shim.rs"))
+        .expect("OUT_DIR is writable");
+    bindgen::Builder::default()
+        .header("shim/weir.h")
+        .allowlist_type("Weir.*")
+        .allowlist_var("WEIR_.*")
+        .generate_cstr(true)
+        .layout_tests(false)
+        .generate()
+        .expect("bindgen reads shim/weir.h (it needs libclang)")
+        .write_to_file(out.join("weir_h.rs"))
         .expect("OUT_DIR is writable");
 }
 

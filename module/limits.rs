@@ -376,9 +376,25 @@ pub const MONITOR_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long CLIENT PAUSE may pause: ten years, so that no time overflows. Longer ones are cut.
 pub const PAUSE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+// --------------------------------------------------------------------------- the host's port
+
 /// Shard channels that are listened to for clients of the host's own port. One more is not.
 pub const EAR_SHARD_CHANNELS_MAX: usize = 10_000;
 
 /// How long the host's main thread waits for the shards to confirm that they are listened to, when
 /// the first client of its port subscribes.
 pub const EAR_WAIT_MAX: Duration = Duration::from_millis(100);
+
+// ------------------------------------------------------------------------------------ modules
+
+/// Replies that a session of another module may be owed. Beyond it `weir.h` says WEIR_FULL. Many
+/// times what keeps the connections to the shards busy.
+pub const MODULE_OWED_MAX: usize = 64 * 1024;
+
+/// Bytes of requests of such a session that aren't answered yet; beyond it likewise, unless there
+/// is only one.
+pub const MODULE_OWED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a module that leaves waits for its callbacks. They come within a turn of each worker,
+/// so beyond it something is wrong, and the module must stay.
+pub const MODULE_LEAVE_MAX: Duration = Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! Questions of the host's clients to all workers, and what becomes of the answers.
+//! Questions of the host's clients, and of its modules, to all workers, and what becomes of the
+//! answers.
 //!
 //! ```text
 //!   WEIR.SHARDS --open--> ticket --> one question to each worker
@@ -8,16 +9,18 @@
 //!        +-- time-out or gone --> forget: late answers find no ticket
 //! ```
 //!
-//! The server wants exactly one unblock for each client that was blocked. Whoever takes the ticket
-//! out of the table, the last answer or `forget`, is the one who does it.
+//! The server wants exactly one unblock for each client that was blocked, and a module one
+//! callback. Whoever takes the ticket out of the table, the last answer or `forget`, is the one who
+//! does it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::sync::PoisonError;
 
 use crate::engine::{Answer, ShardView};
 use crate::ids::WorkerId;
 
-/// The open questions of clients `C`.
+/// The open questions of askers `C`.
 #[derive(Debug)]
 pub(super) struct Asks<C> {
     #[expect(clippy::disallowed_types, reason = "main thread and workers meet here, rarely")]
@@ -44,7 +47,7 @@ impl<C> Default for Asks<C> {
     }
 }
 
-impl<C: Copy + PartialEq> Asks<C> {
+impl<C> Asks<C> {
     /// Opens a question that `workers` will answer. Returns its ticket.
     pub(super) fn open(&self, client: C, workers: usize) -> u64 {
         self.with(|table| {
@@ -55,8 +58,7 @@ impl<C: Copy + PartialEq> Asks<C> {
         })
     }
 
-    /// Takes a worker's answer. With the last one: the client, whom the caller must unblock, and
-    /// what to tell it.
+    /// Takes a worker's answer. With the last one: the asker, and what the caller must tell it.
     pub(super) fn answer(
         &self,
         ticket: u64,
@@ -71,13 +73,14 @@ impl<C: Copy + PartialEq> Asks<C> {
         Some((ask.client, join(ask.answers)?))
     }
 
-    /// Drops the question of a client that no longer waits. Whether there was one: the caller must
-    /// unblock it then.
-    pub(super) fn forget(&self, client: C) -> bool {
+    /// Drops the questions of those who no longer wait. Returns them: the caller must tell them.
+    pub(super) fn forget(&self, is_it: impl Fn(&C) -> bool) -> Vec<C> {
         self.with(|table| {
-            let before = table.open.len();
-            table.open.retain(|_, ask| ask.client != client);
-            table.open.len() < before
+            let (gone, open) = mem::take(&mut table.open)
+                .into_iter()
+                .partition::<HashMap<_, _>, _>(|(_, ask)| is_it(&ask.client));
+            table.open = open;
+            gone.into_values().map(|ask| ask.client).collect()
         })
     }
 
@@ -168,13 +171,13 @@ mod tests {
     fn whoever_takes_the_ticket_unblocks_and_nobody_else() {
         let asks = Asks::default();
         let ticket = asks.open('a', 1);
-        assert!(asks.forget('a'));
-        assert!(!asks.forget('a'));
+        assert_eq!(asks.forget(|&asker| asker == 'a'), ['a']);
+        assert_eq!(asks.forget(|&asker| asker == 'a'), []);
         assert_eq!(asks.answer(ticket, WorkerId(0), Answer::Count(1)), None);
 
         let ticket = asks.open('a', 1);
         assert!(asks.answer(ticket, WorkerId(0), Answer::Count(1)).is_some());
-        assert!(!asks.forget('a'));
+        assert_eq!(asks.forget(|_| true), []);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use redis_module::raw::{RedisModuleBlockedClient, RedisModuleCtx, RedisModuleStr
 use super::api::{
     Arg, ArgKind, BlockCallbacks, BlockedClient, CommandRow, Ctx, OK, Often, Refused,
 };
+use super::asks::Asks;
+use super::exports::Call;
 use super::guard::guard;
 use super::{config, pass, state};
 use crate::engine::{Answer, Asker, ClientFilter, Mail, Question, ReplicaView, ShardView};
@@ -117,6 +119,24 @@ static BLOCKED: BlockCallbacks = BlockCallbacks {
     disconnect: Some(disconnected),
 };
 
+/// Who asks all workers something.
+pub(super) enum Asking {
+    /// A client that is blocked meanwhile.
+    Client(BlockedClient),
+    /// Another module.
+    Module(Call),
+}
+
+impl Asking {
+    fn is(&self, client: BlockedClient) -> bool {
+        matches!(self, Self::Client(blocked) if *blocked == client)
+    }
+
+    pub(super) fn is_module(&self) -> bool {
+        matches!(self, Self::Module(_))
+    }
+}
+
 /// Makes the commands.
 ///
 /// # Errors
@@ -188,7 +208,7 @@ pub(super) fn ask_all(ctx: Ctx<'_>, question: &Question) -> c_int {
         let Some(client) = ctx.block(&BLOCKED, ANSWER_MS_MAX) else {
             return ctx.reply_error("ERR the server can't block this client");
         };
-        let ticket = running.asks.open(client, usize::from(running.workers));
+        let ticket = running.asks.open(Asking::Client(client), usize::from(running.workers));
         for worker in (0..running.workers).map(WorkerId) {
             let question = question.clone();
             running.fleet.send(worker, Mail::Ask { from: Asker::Host, ticket, question });
@@ -198,17 +218,17 @@ pub(super) fn ask_all(ctx: Ctx<'_>, question: &Question) -> c_int {
 }
 
 /// Takes a worker's answer. On the worker's thread.
-pub(super) fn answered(
-    asks: &super::asks::Asks<BlockedClient>,
-    ticket: u64,
-    worker: WorkerId,
-    answer: Answer,
-) {
-    if let Some((client, answer)) = asks.answer(ticket, worker, answer) {
-        let answer = Box::into_raw(Box::new(answer)).cast::<c_void>();
-        // SAFETY: the ticket was ours to take, so this is the one unblock; `reply` and `free`
-        // expect a boxed answer.
-        unsafe { client.unblock(answer) };
+pub(super) fn answered(asks: &Asks<Asking>, ticket: u64, worker: WorkerId, answer: Answer) {
+    match asks.answer(ticket, worker, answer) {
+        Some((Asking::Client(client), answer)) => {
+            let answer = Box::into_raw(Box::new(answer)).cast::<c_void>();
+            // SAFETY: the ticket was ours to take, so this is the one unblock; `reply` and `free`
+            // expect a boxed answer.
+            unsafe { client.unblock(answer) };
+        }
+        Some((Asking::Module(call), Answer::Shards(shards))) => call.tell(shards),
+        // A module that has asked something else would be told by the call's end.
+        Some((Asking::Module(_), _)) | None => {}
     }
 }
 
@@ -258,9 +278,10 @@ unsafe extern "C" fn disconnected(_: *mut RedisModuleCtx, client: *mut RedisModu
 
 fn forget(client: BlockedClient) {
     let ours = state::with(|state| {
-        state.running.as_ref().is_some_and(|running| running.asks.forget(client))
+        let running = state.running.as_ref()?;
+        running.asks.forget(|asking| asking.is(client)).pop()
     });
-    if ours {
+    if ours.is_some() {
         // SAFETY: the ticket was ours to take, so this is the one unblock.
         unsafe { client.unblock(ptr::null_mut()) };
     }

@@ -19,7 +19,7 @@ use redis_module::raw;
 
 use super::api::{self, ConfigCallbacks, Ctx, ERR, OK, ServerString};
 use super::guard::guard;
-use super::{descriptors, log, state};
+use super::{descriptors, exports, log, state};
 use crate::engine::Level;
 use crate::os::tls::Tls;
 use crate::settings::{Change, Kind, OPTIONS, OptionRow, Secrecy, Settings, Unit, Value};
@@ -185,6 +185,7 @@ fn apply_pending() -> Result<(), String> {
             renew_tls(pending, &running.fleet)?;
         }
         applied.clone_from(pending);
+        exports::change(applied);
         running.fleet.broadcast(&Arc::new(effective(pending, running.clients_room)));
         Ok(())
     })

@@ -17,8 +17,9 @@ use std::sync::{Arc, PoisonError, Weak};
 
 use super::api::{self, LoopBell, Passing};
 use super::guard::guard;
-use super::guests::{LOCAL, login};
+use super::guests::LOCAL;
 use super::log;
+use super::voice::login;
 use crate::engine::{Level, Peer};
 use crate::limits;
 use crate::resp::{Element, Elements, write};
@@ -98,7 +99,7 @@ impl Ear {
             let _alive = &alive;
             hear(push, &into, &tell, || ring.ring());
         };
-        let handle = fleet.enter(peer, Some(Box::new(hear)));
+        let handle = fleet.entrance().enter(peer, Some(Box::new(hear)));
         let (mut requests, mut mute) = (Vec::new(), 0);
         if let Some(login) = login(settings) {
             (requests, mute) = (login, 1);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   a client's first command for the shards --> Guest, on one of the workers
-//!   the client goes, or says RESET ----------> the guest leaves, with its transaction and its marks
+//!   the client goes -------------------------> the guest leaves, with its transaction and its marks
 //! ```
 //!
 //! All of it is the main thread's.
@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::api::{self, Connection, ServerString};
-use super::log;
 use super::roads::Bracket;
-use crate::engine::{Level, Peer};
+use super::voice::{self, Voice};
+use crate::engine::Peer;
 use crate::resp::write;
 use crate::settings::Settings;
-use crate::worker::{Fleet, GuestHandle, Promise};
+use crate::worker::{Fleet, Promise};
 
 /// The name of the user that every connection begins as.
 pub(super) const DEFAULT_USER: &[u8] = b"default";
@@ -28,7 +28,7 @@ pub(super) const LOCAL: &str = "host:0";
 
 /// One of the host's clients.
 pub(super) struct Guest {
-    handle: Arc<GuestHandle>,
+    voice: Voice,
     /// The engine's id of it; 0 until the engine has told.
     session: Arc<AtomicU64>,
     /// It has said MULTI. Until it ends that, all that it says belongs to its transaction.
@@ -37,10 +37,6 @@ pub(super) struct Guest {
     pub(super) waits: bool,
     /// Whether its user is the default one; none if that must be asked.
     pub(super) is_default: Option<bool>,
-    /// Which RESP its session speaks.
-    resp3: bool,
-    /// It has not said anything yet; then it logs in.
-    login: Option<Vec<u8>>,
 }
 
 /// All of them.
@@ -71,7 +67,16 @@ impl Guests {
         }
     }
 
-    /// The client has gone, or begins anew.
+    /// The client has said RESET. Its marks stay: a stock server's WAIT is about writes from before
+    /// it, too.
+    pub(super) fn reset(&mut self, client: u64, settings: &Settings) {
+        if let Some(guest) = self.by_client.get_mut(&client) {
+            guest.voice.reset(voice::login(settings));
+            (guest.in_multi, guest.is_default) = (false, None);
+        }
+    }
+
+    /// The client has gone.
     pub(super) fn leave(&mut self, client: u64) {
         self.by_client.remove(&client);
     }
@@ -92,21 +97,22 @@ impl Guests {
 impl Guest {
     fn enter(connection: &Connection, fleet: &Fleet, settings: &Settings) -> Self {
         let (address, local) = (connection.address.clone(), LOCAL.to_owned());
-        let handle = fleet.enter(Peer { address, local, fd: -1 }, None);
+        let handle = fleet.entrance().enter(Peer { address, local, fd: -1 }, None);
+        let voice = Voice::new(handle, voice::login(settings));
         let session = Arc::new(AtomicU64::new(0));
-        let login = login(settings);
-        if login.is_none() {
-            ask_session(&handle, &session);
-        }
-        Self {
-            handle: Arc::new(handle),
-            session,
-            in_multi: false,
-            waits: false,
-            is_default: None,
-            resp3: false,
-            login,
-        }
+        let told = Arc::clone(&session);
+        let mut request = Vec::new();
+        write::request(&mut request, &["CLIENT", "ID"]);
+        let promise = Promise::new(move |reply| {
+            let digits = reply.as_deref().and_then(|reply| reply.strip_prefix(b":"));
+            let id = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+            told.store(
+                id.and_then(|id| id.trim_end().parse().ok()).unwrap_or(0),
+                Ordering::Relaxed,
+            );
+        });
+        voice.say(request, false, promise);
+        Self { voice, session, in_multi: false, waits: false, is_default: None }
     }
 
     /// The engine's id of its session, if it is known.
@@ -117,33 +123,7 @@ impl Guest {
     /// Says `request`, whose reply is to be in the version that the client speaks.
     pub(super) fn say(&mut self, request: Vec<u8>, resp3: bool, promise: Promise) {
         self.waits = true;
-        let (mut requests, mut mute) = (request, 0);
-        if resp3 != self.resp3 {
-            self.resp3 = resp3;
-            let mut both = Vec::with_capacity(requests.len() + 32);
-            write::request(&mut both, &["HELLO", if resp3 { "3" } else { "2" }]);
-            both.append(&mut requests);
-            (requests, mute) = (both, 1);
-        }
-        let Some(login) = self.login.take() else {
-            return self.handle.say(requests, mute, promise);
-        };
-        // Nothing is said as another user than the one that was asked for.
-        let (handle, session) = (Arc::clone(&self.handle), Arc::clone(&self.session));
-        let let_in = move |reply: Option<Vec<u8>>| match reply {
-            Some(reply) if reply.starts_with(b"-") => {
-                let why = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
-                let text = format!("weir.intercept-user can't log in to the shards: {why}");
-                log::line(Level::Warning, &text);
-                promise.keep(reply);
-            }
-            Some(_) => {
-                ask_session(&handle, &session);
-                handle.say(requests, mute, promise);
-            }
-            None => drop(promise),
-        };
-        self.handle.say(login, 0, Promise::new(let_in));
+        self.voice.say(request, resp3, promise);
     }
 
     /// A reply has come, to a command of this kind.
@@ -155,34 +135,6 @@ impl Guest {
             Bracket::Closes => self.in_multi = false,
         }
     }
-}
-
-/// Asks the engine what it calls a guest's session.
-fn ask_session(handle: &GuestHandle, session: &Arc<AtomicU64>) {
-    let told = Arc::clone(session);
-    let mut request = Vec::new();
-    write::request(&mut request, &["CLIENT", "ID"]);
-    let promise = Promise::new(move |reply| {
-        let digits = reply.as_deref().and_then(|reply| reply.strip_prefix(b":"));
-        let id = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        told.store(id.and_then(|id| id.trim_end().parse().ok()).unwrap_or(0), Ordering::Relaxed);
-    });
-    handle.say(request, 0, promise);
-}
-
-/// How guests log in to the shards, if they do.
-pub(super) fn login(settings: &Settings) -> Option<Vec<u8>> {
-    let (user, password) = (&settings.intercept_user, &settings.intercept_password);
-    if password.is_empty() {
-        return None;
-    }
-    let mut login = Vec::new();
-    if user.is_empty() {
-        write::request(&mut login, &["AUTH", password]);
-    } else {
-        write::request(&mut login, &["AUTH", user, password]);
-    }
-    Some(login)
 }
 
 /// Whether this is the user that every connection begins as.

@@ -3,13 +3,14 @@
 use std::ffi::c_int;
 use std::sync::Arc;
 
-use super::api::{BlockedClient, Ctx};
+use super::api::Ctx;
 use super::asks::Asks;
+use super::commands::Asking;
 use super::descriptors::Space;
 use super::guests::Guests;
 use super::pass::{self, Names};
 use super::state::{self, Running};
-use super::{commands, config, descriptors, info, log};
+use super::{commands, config, descriptors, exports, info, log};
 use crate::command::CommandTable;
 use crate::engine::{Level, Mail};
 use crate::settings::Settings;
@@ -51,6 +52,7 @@ pub(super) fn load(ctx: Ctx<'_>, argc: c_int) -> Result<(), String> {
     }
     serve(&settings, map, table, space)?;
     open_the_port(ctx, &settings)?;
+    exports::export(ctx)?;
     if !ctx.on_shutdown(Some(super::shutdown)) {
         log::line(Level::Warning, "the server won't tell when it shuts down: clients will be cut");
     }
@@ -143,6 +145,7 @@ fn serve(
             settings.threads, settings.upstream
         ),
     );
+    exports::open(fleet.entrance(), Arc::clone(&asks), settings);
     state::with(|state| {
         state.config.applied = settings.clone();
         state.running = Some(Running {
@@ -163,7 +166,7 @@ fn serve(
 }
 
 /// What becomes of the workers' mail to the host.
-fn to_host(asks: Arc<Asks<BlockedClient>>) -> ToHost {
+fn to_host(asks: Arc<Asks<Asking>>) -> ToHost {
     Arc::new(move |mail| match mail {
         Mail::Answer { ticket, worker, answer } => {
             commands::answered(&asks, ticket, worker, answer);

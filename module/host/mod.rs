@@ -9,6 +9,7 @@
 //!   WEIR.SHARDS --> commands --> block, ask ---------------- send -+-> question
 //!        reply <--- commands <-- unblock <---- asks <--------------+-- answer
 //!   INFO ---------> info <-------------- reads atomics ------------+-- stats
+//!   modules of the host --> exports <----- guests, asks ------------+-- replies, by weir.h
 //!                                        log <---------------------+-- lines
 //!   OnUnload, shutdown ------------------------------- Fleet::stop
 //! ```
@@ -18,6 +19,7 @@
 //! * Every function that the server calls runs inside `guard`: no panic crosses.
 //! * `api.rs` is the only file that touches the server's functions; `unsafe` elsewhere only turns
 //!   the server's pointers into `api`'s types.
+//! * What other modules call (`exports/`) may be called on any thread: it knows nothing of `state`.
 //! * A worker thread uses three of the server's functions, which are safe from any thread: the log,
 //!   a clock, and to unblock a client.
 //! * Memory is the system's. The server's allocator would count our buffers as its data, and evict
@@ -31,6 +33,7 @@ mod commands;
 mod config;
 mod descriptors;
 mod ear;
+mod exports;
 mod guard;
 mod guests;
 mod info;
@@ -41,6 +44,7 @@ mod pass;
 mod roads;
 mod shim;
 mod state;
+mod voice;
 
 use std::ffi::{c_int, c_void};
 
@@ -48,6 +52,7 @@ use redis_module::raw::{RedisModuleCtx, RedisModuleEvent, RedisModuleString};
 
 use crate::engine::Level;
 use api::{Ctx, ERR, OK};
+use commands::Asking;
 use guard::guard;
 
 /// The server's first call. The name is the one that it looks for.
@@ -113,7 +118,9 @@ enum Threads {
 fn stop() -> Threads {
     let body = || {
         let Some(running) = state::take_running() else { return Threads::Gone };
+        exports::close();
         let stopped = running.fleet.stop();
+        drop(running.asks.forget(Asking::is_module));
         log::line(Level::Notice, &format!("no longer serving on {}", running.listening));
         match stopped {
             Ok(()) => Threads::Gone,

@@ -89,7 +89,7 @@ fn see(passing: Passing<'_>, running: &mut Running, settings: &Settings) {
         Road::Reset => true,
     };
     match road {
-        Road::Reset => guests.leave(client),
+        Road::Reset => guests.reset(client, settings),
         Road::Login => guests.user_may_change(client),
         Road::Listen if stays && (is_guest || user_of(client).is_some()) => {
             Ear::listen(ear, passing, fleet, settings);

@@ -8,8 +8,8 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::api::BlockedClient;
 use super::asks::Asks;
+use super::commands::Asking;
 use super::config::Config;
 use super::ear::Ear;
 use super::guests::Guests;
@@ -32,7 +32,7 @@ pub(super) struct Running {
     pub(super) names: Names,
     pub(super) fleet: Fleet,
     pub(super) stats: Stats,
-    pub(super) asks: Arc<Asks<BlockedClient>>,
+    pub(super) asks: Arc<Asks<Asking>>,
     pub(super) workers: u16,
     pub(super) shards: usize,
     /// The number at which our descriptors begin.

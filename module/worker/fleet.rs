@@ -93,6 +93,13 @@ impl Shared {
         &self.mailboxes[usize::from(worker.0)]
     }
 
+    pub(super) fn send(&self, worker: WorkerId, mail: Mail) {
+        if let Some(mailbox) = self.mailboxes.get(usize::from(worker.0)) {
+            mailbox.put(Letter::Mail(mail));
+            mailbox.wake();
+        }
+    }
+
     pub(super) fn workers(&self) -> u16 {
         u16::try_from(self.mailboxes.len()).unwrap_or(u16::MAX)
     }
@@ -295,10 +302,7 @@ impl Fleet {
 
     /// Sends mail to a worker's engine, at once. After [`Fleet::stop`] nobody reads it.
     pub fn send(&self, worker: WorkerId, mail: Mail) {
-        if let Some(mailbox) = self.shared.mailboxes.get(usize::from(worker.0)) {
-            mailbox.put(Letter::Mail(mail));
-            mailbox.wake();
-        }
+        self.shared.send(worker, mail);
     }
 
     /// Sends new settings to all workers.

@@ -3,7 +3,7 @@
 //! ```text
 //!   any thread                          |  the guest's worker
 //!                                       |
-//!   Fleet::enter --> GuestHandle -------+-> Enter: a session, on a pipe
+//!   Entrance::enter -> GuestHandle -----+-> Enter: a session, on a pipe
 //!   say(request, promise) --------------+-> Say:   the request into the pipe, the promise behind
 //!                                       |          those before it
 //!   promise kept <----------------------+-- a reply in the pipe: the front promise gets it
@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::engine::{Event, Peer};
+use crate::engine::{Event, Mail, Peer};
 use crate::ids::{Time, WorkerId};
 use crate::os::wire::{Pipe, Wire};
 use crate::resp::{Scan, Scanner};
@@ -246,7 +246,20 @@ impl Drop for GuestHandle {
     }
 }
 
-impl Fleet {
+/// Where guests come in. Unlike the fleet it may be shared among threads, and outlive the fleet:
+/// then whatever is asked of it is told that nobody is there.
+#[derive(Clone)]
+pub struct Entrance {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Entrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entrance")
+    }
+}
+
+impl Entrance {
     /// Lets in a client that has no socket. Its pushes go to `hear`.
     pub fn enter(&self, peer: Peer, hear: Option<Hear>) -> GuestHandle {
         let number = self.shared.guests.fetch_add(1, Ordering::Relaxed);
@@ -255,6 +268,23 @@ impl Fleet {
         let handle = GuestHandle { shared, worker, id: GuestId(number) };
         handle.tell(Word::Enter(peer, hear));
         handle
+    }
+
+    /// As [`Fleet::send`].
+    pub fn send(&self, worker: WorkerId, mail: Mail) {
+        self.shared.send(worker, mail);
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> u16 {
+        self.shared.workers()
+    }
+}
+
+impl Fleet {
+    /// Where guests come in.
+    pub fn entrance(&self) -> Entrance {
+        Entrance { shared: Arc::clone(&self.shared) }
     }
 }
 

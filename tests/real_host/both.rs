@@ -63,6 +63,11 @@ fn wait_counts_who_has_the_clients_own_writes_on_both_ports() {
         // Who has written nothing since then is not held up, and who reads is not either.
         let mut other = database.port();
         assert_eq!(other.call(&["GET", "k"]).text(), "2");
+        // RESET doesn't make them forgotten, as it doesn't on a stock server.
+        for client in [&mut port, &mut endpoint] {
+            assert_eq!(client.command("RESET").text(), "RESET");
+            assert_eq!(client.call(&["WAIT", "2", "100"]).int(), 1);
+        }
         database.shards.replica(0, 0).cont();
         assert_eq!(port.call(&["WAIT", "2", "5000"]).int(), 2);
         assert_eq!(port.call(&["MULTI"]), ok());

@@ -107,9 +107,13 @@ fn guests_log_in_to_the_shards_as_they_are_told() {
             .line("weir.intercept-user guest")
             .line(format!("weir.intercept-password {password}"))
             .start();
-        let got = host.host_client().command("SET k 1");
-        assert_eq!(got == ok(), may, "{got:?}");
-        assert!(may || got.is_error("WRONGPASS"), "{got:?}");
+        let mut client = host.host_client();
+        for line in ["SET k 1", "SET k 2", "RESET", "SET k 3", "PING", "SET k 4"] {
+            let got = client.command(line);
+            let stays = line == "RESET" || line == "PING";
+            assert_eq!(got.is_error("WRONGPASS"), !may && !stays, "{line}: {got:?}");
+            assert!(stays || !may || got == ok(), "{line}: {got:?}");
+        }
         assert_eq!(host.log().contains("weir.intercept-user can't log in"), !may);
     }
 }

@@ -281,6 +281,16 @@ impl Ctx<'_> {
         unsafe { server!(RedisModule_RegisterInfoFunc)(self.raw, callback) == OK }
     }
 
+    /// Lets other modules find `table` by this name.
+    ///
+    /// # Safety
+    /// `table` lives as long as the library, and is what whoever looks for the name expects.
+    pub(super) unsafe fn export(self, name: &CStr, table: *const c_void) -> bool {
+        let (name, table) = (name.as_ptr(), table.cast_mut());
+        // SAFETY: load time; the server copies the name, and only keeps the pointer.
+        unsafe { server!(RedisModule_ExportSharedAPI)(self.raw, name, table) == OK }
+    }
+
     /// Has `callback` called when the host shuts down in good order.
     pub(super) fn on_shutdown(self, callback: raw::RedisModuleEventCallback) -> bool {
         self.on(raw::REDISMODULE_EVENT_SHUTDOWN, callback)
