@@ -7,7 +7,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 module := $(abspath $(target)/weir.so)
 export SEED SEEDS ROUNDS
 
-.PHONY: help build run test clients conformance faults sim bench spec-update record-command setup clean
+.PHONY: help build run test clients conformance faults sanitize sim bench spec-update record-command setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ clients: setup ## redis-py, ioredis, node-redis, hiredis and redis-rs, on a bare
 
 sim: ## the simulation: SEED=n for one world, SEEDS=n for that many
 	cargo test --release --no-default-features --test sim -- --nocapture
+
+sanitize: build ## the host's own port and other modules, in servers built with AddressSanitizer
+	@tests/setup/servers.sh servers sanitized
+	ASAN_OPTIONS=detect_leaks=0 WEIR_VALKEY_SERVER=$(abspath .servers/sanitized/valkey-server) \
+	WEIR_REDIS_SERVER=$(abspath .servers/sanitized/redis-server) cargo test --test real_host
 
 bench: setup build ## the same load on a primary, on nutcracker and on the endpoint; ROUNDS=n
 	@tests/setup/servers.sh bench

@@ -375,3 +375,10 @@ pub const MONITOR_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long CLIENT PAUSE may pause: ten years, so that no time overflows. Longer ones are cut.
 pub const PAUSE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Shard channels that are listened to for clients of the host's own port. One more is not.
+pub const EAR_SHARD_CHANNELS_MAX: usize = 10_000;
+
+/// How long the host's main thread waits for the shards to confirm that they are listened to, when
+/// the first client of its port subscribes.
+pub const EAR_WAIT_MAX: Duration = Duration::from_millis(100);

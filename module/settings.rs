@@ -195,6 +195,10 @@ options! {
     /// How often each primary is asked who its replicas are and how far they have come.
     poll_interval: Duration, "poll-interval",
         number(1_000, 10, HOUR_MS, Unit::Milliseconds), Live, Open;
+    /// How many replicas each shard should have: what ALL and MAJORITY of `WEIR.WAIT` and
+    /// `WEIR.WAITAOF` are counted of. 0: as many as Sentinels or a cluster's nodes name, or as Weir
+    /// has ever seen there, whichever is more.
+    replicas: u32, "replicas", number(0, 0, 1_000, Unit::Count), Live, Open;
     /// Who answers commands that only read keys of one shard: its primary, one of its replicas, or
     /// any of them. Where no replica is fresh enough (`replica-max-lag`), and for what the client
     /// itself has just written, it is the primary. A client may choose for itself: READONLY,

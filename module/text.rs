@@ -133,6 +133,25 @@ pub const EXECABORT: &str = "EXECABORT Transaction discarded because of previous
 /// Source: redis `server.c`, `processCommand`.
 pub const NO_MULTI: &str = "ERR Command not allowed inside a transaction";
 
+/// ALL or MAJORITY of replicas when the time is up. `NOREPLICAS` is the code of stock servers for
+/// a write that too few replicas would get (`min-replicas-to-write`).
+pub fn short_of_replicas(shard: &str, have: i64, want: i64) -> String {
+    format!("NOREPLICAS {have} of the {want} replicas asked for on {shard} acknowledged in time")
+}
+
+/// The same, where it is the primary itself that is late.
+pub fn not_fsynced(shard: &str) -> String {
+    format!("NOREPLICAS the primary of {shard} has not fsynced in time")
+}
+
+/// ALL or MAJORITY of nobody knows how many.
+pub fn no_replica_known(shard: &str) -> String {
+    format!(
+        "NOREPLICAS {shard} has had no replica since the start, so nobody knows how many it should \
+         have: see weir.replicas"
+    )
+}
+
 /// EXEC that is refused before it is looked at. Source: redis `multi.c`, `execCommandAbort`.
 pub fn exec_aborted(error: &str) -> String {
     let why = error.strip_prefix("ERR ").unwrap_or(error);

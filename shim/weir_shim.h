@@ -30,4 +30,10 @@ void weir_log(weir_log_function log, RedisModuleCtx *ctx, const char *level, con
 RedisModuleCallReply *weir_call(weir_call_function call, RedisModuleCtx *ctx, const char *command,
                                 const char *format, RedisModuleString **argv, size_t argc);
 
+typedef int (*weir_reply_long_double_function)(RedisModuleCtx *ctx, long double number);
+
+/* Replies with the number that `text`, a C string, says: Rust has no type for it. */
+int weir_reply_long_double(weir_reply_long_double_function reply, RedisModuleCtx *ctx,
+                           const char *text);
+
 #endif

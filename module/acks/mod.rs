@@ -78,7 +78,7 @@ mod words;
 pub use history::Resolved;
 pub use marks::SessionMarks;
 pub use shard::ShardAcks;
-pub use waits::{Confirm, Part, Verdict, Waits};
+pub use waits::{Confirm, Content, Part, Verdict, Waits};
 pub use words::{
     Acked, Action, Answer, Barrier, Counted, Counts, Denied, Epoch, ErrorText, Generation, Mark,
     Need, Proof, RoundNumber, Seen, TrackerId, WaitNumber,

@@ -6,9 +6,10 @@
 //!                     '------- long ago ----------'  is the 2 still true?  -> confirm
 //! ```
 //!
-//! Each shard is asked for the same need, and answers for itself; the session is told the smallest
-//! count of any (for WAITAOF each of the two numbers by itself: the replicas of one shard say
-//! nothing about the fsync of another). A loss or an error of any shard is the answer at once.
+//! Each shard is asked for what is needed of it, and answers for itself; the session is told the
+//! smallest count of any (for WAITAOF each of the two numbers by itself: the replicas of one shard
+//! say nothing about the fsync of another), or, if it wants all or nothing, that one is short. A
+//! loss or an error of any shard is the answer at once.
 //!
 //! While one shard's replicas are slow, another that answered long ago may fail over, and lose what
 //! it counted. So a count that is no longer fresh when the last one comes in is confirmed first.
@@ -35,13 +36,24 @@ pub struct Part {
     pub shard: ShardId,
     /// The session's last write there; none if it never wrote anywhere.
     pub mark: Option<Mark>,
+    /// What is needed there.
+    pub need: Need,
+}
+
+/// Whether a session is told counts that are smaller than it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// They are what it asks for.
+    WithWhatThereIs,
+    /// It is told that a shard is short.
+    WithNothingLess,
 }
 
 /// What is to be put together for one session.
 #[derive(Clone, Debug)]
 struct Join {
     number: WaitNumber,
-    need: Need,
+    content: Content,
     deadline: Option<Time>,
     first: Slice,
     /// Not there for who wrote to one shard.
@@ -65,6 +77,13 @@ pub enum Verdict {
     /// This is the session's answer. It waits no longer; if it is an error, it is to be cancelled
     /// on the other shards.
     Decided(Answer),
+    /// This shard has less than is needed of it. The session waits no longer.
+    Short {
+        /// Which.
+        part: Part,
+        /// What it has.
+        acked: Acked,
+    },
     /// All are there, but these are old: call each shard's `confirm`.
     Confirm(Vec<Confirm>),
 }
@@ -92,7 +111,7 @@ impl Waits {
     pub fn open(
         &mut self,
         session: SessionId,
-        need: Need,
+        content: Content,
         deadline: Option<Time>,
         first: Part,
         others: impl IntoIterator<Item = Part>,
@@ -101,7 +120,7 @@ impl Waits {
         let number = WaitNumber(self.opened);
         let slice = |part| Slice { part, counted: None, again: false };
         let others = others.into_iter().map(slice).collect();
-        let join = Join { number, need, deadline, first: slice(first), others };
+        let join = Join { number, content, deadline, first: slice(first), others };
         let old = self.joins.insert(session, join);
         debug_assert!(old.is_none(), "a session waits once at a time");
         number
@@ -136,16 +155,17 @@ impl Waits {
         if join.slices().any(|slice| slice.counted.is_none()) {
             return Verdict::Waiting;
         }
-        let smallest = match join.stale(now) {
-            Stale::None => join.smallest(),
+        let verdict = match join.stale(now) {
+            Stale::None => join.verdict(),
             // Once is enough: whoever has no time left is told of the least that can be.
             Stale::Again if join.deadline.is_some_and(|deadline| deadline <= now) => {
-                Acked::default()
+                join.slices().for_each(Slice::forget);
+                join.verdict()
             }
             Stale::Again | Stale::Some => return Verdict::Confirm(join.confirmations(now)),
         };
         self.joins.remove(session);
-        Verdict::Decided(Ok(smallest))
+        verdict
     }
 
     /// The session is gone, or was unblocked with an error. It is to be cancelled on its shards.
@@ -175,14 +195,23 @@ impl Join {
 
     /// Takes out the counts that are no longer fresh: their shards are missing again.
     fn confirmations(&mut self, now: Time) -> Vec<Confirm> {
-        let (number, need, deadline) = (self.number, self.need, self.deadline);
+        let (number, deadline) = (self.number, self.deadline);
         let old = |slice: &mut Slice| {
             slice.again = slice.is_old(now);
             let (counted, _) = slice.counted.take_if(|_| slice.again)?;
-            let Part { shard, mark } = slice.part;
+            let Part { shard, mark, need } = slice.part;
             Some(Confirm { shard, number, mark, need, deadline, counted })
         };
         self.slices().filter_map(old).collect()
+    }
+
+    fn verdict(&mut self) -> Verdict {
+        let strict = self.content == Content::WithNothingLess;
+        let short = self.slices().find_map(|slice| slice.short().filter(|_| strict));
+        short.map_or_else(
+            || Verdict::Decided(Ok(self.smallest())),
+            |(part, acked)| Verdict::Short { part, acked },
+        )
     }
 
     fn smallest(&mut self) -> Acked {
@@ -201,6 +230,19 @@ enum Stale {
 }
 
 impl Slice {
+    /// Makes nothing of what was counted.
+    fn forget(&mut self) {
+        if let Some((counted, _)) = &mut self.counted {
+            counted.acked = Acked::default();
+        }
+    }
+
+    /// What it has, if that is less than is needed.
+    fn short(&self) -> Option<(Part, Acked)> {
+        let acked = self.counted.map(|(counted, _)| counted.acked).unwrap_or_default();
+        (!acked.meets(self.part.need.least())).then_some((self.part, acked))
+    }
+
     fn is_old(&self, now: Time) -> bool {
         self.counted.is_some_and(|(_, at)| now.since(at) > ACK_KNOWN_AGE_MAX)
     }
@@ -216,8 +258,9 @@ mod tests {
 
     fn open(shards: u16) -> (Waits, SessionId, WaitNumber) {
         let (mut waits, session) = (Waits::default(), SessionId::new(4, 1));
-        let part = |shard| Part { shard: ShardId(shard), mark: None };
-        let number = waits.open(session, NEED, None, part(0), (1..shards).map(part));
+        let part = |shard| Part { shard: ShardId(shard), mark: None, need: NEED };
+        let number =
+            waits.open(session, Content::WithWhatThereIs, None, part(0), (1..shards).map(part));
         (waits, session, number)
     }
 
@@ -249,6 +292,29 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_nothing_less_is_told_which_shard_is_short() {
+        let (mut waits, session) = (Waits::default(), SessionId::new(4, 1));
+        let part = |shard, replicas| {
+            let need = Need::WaitAof { local: 1, replicas };
+            Part { shard: ShardId(shard), mark: None, need }
+        };
+        let mut told = |second: Counted| {
+            let parts = [part(0, 2), part(1, 1)];
+            let content = Content::WithNothingLess;
+            let number = waits.open(session, content, None, parts[0], [parts[1]]);
+            waits.answered(session, number, ShardId(0), Ok(counted(1, 2)), Time(1));
+            waits.answered(session, number, ShardId(1), Ok(second), Time(2))
+        };
+        let enough = Verdict::Decided(Ok(Acked { local: 1, replicas: 1 }));
+        assert_eq!(told(counted(1, 1)), enough);
+        for (local, replicas) in [(1, 0), (0, 1)] {
+            let acked = Acked { local, replicas };
+            let short = Verdict::Short { part: part(1, 1), acked };
+            assert_eq!(told(counted(local, replicas)), short);
+        }
+    }
+
+    #[test]
     fn an_old_count_is_confirmed_before_it_is_told() {
         let (mut waits, session, number) = open(2);
         let late = Time(1) + ACK_KNOWN_AGE_MAX * 2;
@@ -265,8 +331,8 @@ mod tests {
     fn an_answer_to_the_wait_before_is_none_to_this_one() {
         let (mut waits, session, old) = open(2);
         waits.close(session);
-        let part = Part { shard: ShardId(0), mark: None };
-        let number = waits.open(session, NEED, None, part, []);
+        let part = Part { shard: ShardId(0), mark: None, need: NEED };
+        let number = waits.open(session, Content::WithWhatThereIs, None, part, []);
         let late = waits.answered(session, old, ShardId(0), Ok(counted(1, 2)), Time(1));
         assert_eq!(late, Verdict::Waiting);
         let own = waits.answered(session, number, ShardId(0), Ok(counted(1, 1)), Time(1));
@@ -291,8 +357,9 @@ mod tests {
     #[test]
     fn who_has_no_time_left_is_not_asked_about_for_ever() {
         let (mut waits, session) = (Waits::default(), SessionId::new(4, 1));
-        let part = |shard| Part { shard: ShardId(shard), mark: None };
-        let number = waits.open(session, NEED, Some(Time(5)), part(0), [part(1)]);
+        let part = |shard| Part { shard: ShardId(shard), mark: None, need: NEED };
+        let number =
+            waits.open(session, Content::WithWhatThereIs, Some(Time(5)), part(0), [part(1)]);
         let trip = ACK_KNOWN_AGE_MAX * 5;
         let told = |waits: &mut Waits, shard, at| {
             waits.answered(session, number, ShardId(shard), Ok(counted(1, 1)), at)

@@ -50,6 +50,15 @@ pub enum Need {
 pub(crate) const LEAST: Need = Need::Wait { replicas: 0 };
 
 impl Need {
+    /// The same, with another number of replicas.
+    #[must_use]
+    pub fn of_replicas(self, replicas: i64) -> Self {
+        match self {
+            Self::Wait { .. } => Self::Wait { replicas },
+            Self::WaitAof { local, .. } => Self::WaitAof { local, replicas },
+        }
+    }
+
     /// The numbers asked for; below zero is zero, as a stock server compares.
     pub(crate) fn least(self) -> Acked {
         match self {

@@ -290,6 +290,7 @@ impl Engine {
             }
             Mail::Answer { ticket, answer, .. } => self.all_answered(ticket, answer),
             Mail::Map(map) => self.map_changed(map),
+            Mail::Replicas(replicas) => self.replicas_told(&replicas),
             Mail::Doubt => self.look_again(),
         }
     }

@@ -200,6 +200,9 @@ pub enum Mail {
     },
     /// From the first worker's engine: who has which slots, and where the primaries are.
     Map(Arc<ShardMap>),
+    /// From the first worker's engine: how many replicas each shard should have, as those say who
+    /// tell of the shards.
+    Replicas(Arc<[u32]>),
     /// To the first worker's engine: the map may be true no longer.
     Doubt,
 }

@@ -495,6 +495,8 @@ impl Engine {
             (Some(history), Some(_)) => history.change(&report),
         };
         let history = History::of(&report);
+        let replicas = u32::try_from(report.replicas.len()).unwrap_or(u32::MAX);
+        shard.most_replicas = shard.most_replicas.max(replicas);
         shard.report = Some(report);
         match change {
             Change::SameHistory => true,

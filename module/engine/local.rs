@@ -11,6 +11,7 @@ use crate::text;
 
 use super::dispatch::Served;
 use super::event::Question;
+use super::waits::Kind;
 use super::{Engine, Mode};
 
 impl Engine {
@@ -44,7 +45,10 @@ impl Engine {
             Local::Hello => return self.hello(id, request),
             Local::Select => return self.select(id, request),
             Local::Info => self.info(id, request),
-            Local::Wait | Local::WaitAof => self.wait(id, local == Local::WaitAof, request),
+            Local::Wait => self.wait(id, Kind::WAIT, request),
+            Local::WaitAof => self.wait(id, Kind::WAITAOF, request),
+            Local::WeirWait => self.wait(id, Kind::WEIR_WAIT, request),
+            Local::WeirWaitAof => self.wait(id, Kind::WEIR_WAITAOF, request),
             Local::ReadOnly | Local::ReadWrite => {
                 let reads = match local {
                     Local::ReadOnly => Reads::ByReplicas,

@@ -95,8 +95,8 @@ fn probe(local: Local) -> Option<Probe> {
         Local::Select => own(&["SELECT"]),
         Local::ReadOnly | Local::ReadWrite => own(&["READWRITE"]),
         Local::Ok => own(&["CLIENT", "CAPA", "weir"]),
-        Local::Wait => others(&["WAIT", "0", "0"]),
-        Local::WaitAof => others(&["WAITAOF", "0", "0", "0"]),
+        Local::Wait | Local::WeirWait => others(&["WAIT", "0", "0"]),
+        Local::WaitAof | Local::WeirWaitAof => others(&["WAITAOF", "0", "0", "0"]),
         Local::PubSub(sub) => match sub {
             PubSub::Channels => others(&["PUBSUB", "CHANNELS", "weir"]),
             PubSub::NumSub => others(&["PUBSUB", "NUMSUB"]),

@@ -86,6 +86,8 @@ pub(super) struct Scouts {
     away_since: Option<Time>,
     /// Until then somebody has doubts.
     doubted_until: Time,
+    /// How many replicas each shard should have, as all engines were told last.
+    replicas: Arc<[u32]>,
 }
 
 impl Scouts {
@@ -110,6 +112,7 @@ impl Scouts {
             looked: Time::ZERO,
             away_since: Some(now),
             doubted_until: now,
+            replicas: Arc::default(),
         })
     }
 
@@ -135,6 +138,13 @@ impl Scouts {
         match &self.source {
             Source::Sentinels(masters) => masters.map(),
             Source::Nodes { members, .. } => members.map(),
+        }
+    }
+
+    fn replicas(&self) -> Vec<u32> {
+        match &self.source {
+            Source::Sentinels(masters) => masters.replicas(),
+            Source::Nodes { members, .. } => members.replicas(),
         }
     }
 
@@ -467,6 +477,7 @@ impl Engine {
                 if members.told(place, view) == Told::Changed {
                     let (known, seeds) = (members.addresses().to_vec(), seeds.clone());
                     self.spread_map();
+                    self.spread_replicas();
                     self.answered(place);
                     return self.ask_nodes(known, &seeds);
                 }
@@ -480,6 +491,7 @@ impl Engine {
         if changed {
             self.spread_map();
         }
+        self.spread_replicas();
     }
 
     fn answered(&mut self, place: usize) {
@@ -523,6 +535,32 @@ impl Engine {
             self.outputs.push_back(Output::Mail { to, mail });
         }
         self.map_changed(map);
+    }
+}
+
+impl Engine {
+    /// Tells everybody how many replicas there should be, if that is another number than before.
+    fn spread_replicas(&mut self) {
+        let Some(scouts) = &mut self.scouts else {
+            return;
+        };
+        let replicas = scouts.replicas();
+        if *scouts.replicas == *replicas {
+            return;
+        }
+        let replicas: Arc<[u32]> = replicas.into();
+        scouts.replicas = Arc::clone(&replicas);
+        for worker in (1..self.setup.workers).map(WorkerId) {
+            let (to, mail) = (Destination::Worker(worker), Mail::Replicas(Arc::clone(&replicas)));
+            self.outputs.push_back(Output::Mail { to, mail });
+        }
+        self.replicas_told(&replicas);
+    }
+
+    pub(super) fn replicas_told(&mut self, replicas: &[u32]) {
+        for (shard, &replicas) in self.shards.iter_mut().zip(replicas) {
+            shard.told_replicas = replicas;
+        }
     }
 }
 

@@ -41,6 +41,10 @@ pub(super) struct Shard {
     pub generation: u64,
     /// What the primary said last.
     pub report: Option<Report>,
+    /// The most replicas that it has ever told of.
+    pub most_replicas: u32,
+    /// How many it should have, as those say who tell of the shards.
+    pub told_replicas: u32,
     pub acks: ShardAcks,
     pub control: Option<LinkId>,
     pub doors: Doors,
@@ -77,6 +81,8 @@ impl Shard {
             history: None,
             generation: 0,
             report: None,
+            most_replicas: 0,
+            told_replicas: 0,
             acks: ShardAcks::new(),
             control: None,
             doors: Doors::default(),
@@ -110,6 +116,14 @@ impl Shard {
     }
 
     /// As it is called in errors and in the log.
+    /// How many replicas it should have; 0 if nobody knows.
+    pub(super) fn replicas_due(&self, settings: &Settings) -> u32 {
+        match settings.replicas {
+            0 => self.most_replicas.max(self.told_replicas),
+            number => number,
+        }
+    }
+
     pub(super) fn name(&self) -> String {
         match (&self.master, &self.address) {
             (None, Some(address)) => format!("shard {} ({address})", self.id),

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acks::{
-    Acked, Action, Barrier, Counted, Denied, Need, Part, RoundNumber, Seen, ShardAcks, TrackerId,
-    Verdict, WaitNumber, Waits,
+    Acked, Action, Barrier, Content, Counted, Denied, Need, Part, RoundNumber, Seen, ShardAcks,
+    TrackerId, Verdict, WaitNumber, Waits,
 };
 use crate::ids::{LinkId, Mirror, SessionId, ShardId, Time};
 use crate::pipeline::Pipeline;
@@ -36,10 +36,54 @@ pub(super) const CHANNEL: &str = "__weir:barrier";
 /// 7.0 on take version 10.
 const NO_FUNCTIONS: &[u8] = &[0x0a, 0x00, 0x5d, 0x9b, 0x5c, 0x40, 0x0f, 0x7f, 0xa2, 0xda];
 
+/// Which of the commands it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    aof: bool,
+    /// ALL and MAJORITY may stand for the number of replicas.
+    quorums: bool,
+}
+
+impl Kind {
+    pub(super) const WAIT: Self = Self { aof: false, quorums: false };
+    pub(super) const WAITAOF: Self = Self { aof: true, quorums: false };
+    pub(super) const WEIR_WAIT: Self = Self { aof: false, quorums: true };
+    pub(super) const WEIR_WAITAOF: Self = Self { aof: true, quorums: true };
+}
+
+/// How many of the replicas that a shard should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quorum {
+    All,
+    /// More than half of them.
+    Majority,
+}
+
+impl Quorum {
+    fn named(word: &[u8]) -> Option<Self> {
+        if word.eq_ignore_ascii_case(b"all") {
+            Some(Self::All)
+        } else if word.eq_ignore_ascii_case(b"majority") {
+            Some(Self::Majority)
+        } else {
+            None
+        }
+    }
+
+    fn of(self, replicas: u32) -> i64 {
+        i64::from(match self {
+            Self::All => replicas,
+            Self::Majority => replicas / 2 + 1,
+        })
+    }
+}
+
 /// What a session has asked to wait for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wait {
     need: Need,
+    /// In place of the number of replicas in `need`: each shard's own, and nothing less.
+    quorum: Option<Quorum>,
     /// None: for ever.
     timeout: Option<Duration>,
     /// Where the answer goes; none if it is for an EXEC that is yet to be sent.
@@ -72,9 +116,10 @@ impl Wait {
 
 impl Engine {
     /// `WAIT numreplicas timeout` or `WAITAOF numlocal numreplicas timeout`: errors and their order
-    /// as stock. Source: redis `replication.c`, `waitCommand`, `waitaofCommand`.
-    pub(super) fn wait(&mut self, id: SessionId, aof: bool, request: &Request<'_>) {
-        let (need, timeout) = match parse_wait(aof, request, self.wall_micros() / 1000) {
+    /// as stock. Source: redis `replication.c`, `waitCommand`, `waitaofCommand`. Those of Weir take
+    /// ALL or MAJORITY for a number of replicas too.
+    pub(super) fn wait(&mut self, id: SessionId, kind: Kind, request: &Request<'_>) {
+        let (need, quorum, timeout) = match parse_wait(kind, request, self.wall_micros() / 1000) {
             Ok(wait) => wait,
             Err(text) => return self.answer_error(id, text),
         };
@@ -84,7 +129,7 @@ impl Engine {
             return;
         };
         let seat = Some(session.seats.reserve(mute));
-        session.mode = Mode::Draining(Then::Wait(Wait { need, timeout, seat, mute }));
+        session.mode = Mode::Draining(Then::Wait(Wait { need, quorum, timeout, seat, mute }));
         self.touch(id);
     }
 
@@ -98,25 +143,42 @@ impl Engine {
         if let Some(lost) = session.marks.take_loss(acks_of(&self.shards)) {
             return self.end_lost_wait(id, wait, lost);
         }
-        let mut parts: Vec<Part> =
-            session.marks.iter().map(|(shard, mark)| Part { shard, mark: Some(mark) }).collect();
+        let need = wait.need;
+        let part = |(shard, mark)| Part { shard, mark: Some(mark), need };
+        let mut parts: Vec<Part> = session.marks.iter().map(part).collect();
         if parts.is_empty() {
             // It never wrote: each shard answers as a stock server answers such a client.
-            parts.extend(self.map.members().iter().map(|&shard| Part { shard, mark: None }));
+            let part = |&shard| Part { shard, mark: None, need };
+            parts.extend(self.map.members().iter().map(part));
         }
+        let content = match wait.quorum {
+            None => Content::WithWhatThereIs,
+            Some(quorum) => {
+                for part in &mut parts {
+                    let shard = &self.shards[part.shard.index()];
+                    let replicas = shard.replicas_due(&self.settings);
+                    if replicas == 0 {
+                        let text = text::no_replica_known(&shard.name());
+                        return self.end_wait_with_error(id, wait, text.as_bytes());
+                    }
+                    part.need = need.of_replicas(quorum.of(replicas));
+                }
+                Content::WithNothingLess
+            }
+        };
         let deadline = wait.timeout.map(|timeout| now + timeout);
         let [first, others @ ..] = parts.as_slice() else {
             // The last has gone meanwhile.
             let text = text::shard_down("the cluster", self.shards[0].why());
             return self.end_wait_with_error(id, wait, text.as_bytes());
         };
-        let number = self.book.waits.open(id, wait.need, deadline, *first, others.iter().copied());
+        let number = self.book.waits.open(id, content, deadline, *first, others.iter().copied());
         let shards = parts.iter().map(|part| part.shard).collect();
         self.book.open.insert(id, Open { wait, shards, deadline });
         self.stats().blocked_clients.add(1);
-        for Part { shard, mark } in parts {
+        for Part { shard, mark, need } in parts {
             self.stats().shards[shard.index()].waiters.add(1);
-            self.shards[shard.index()].acks.wait(id, number, wait.need, mark, deadline, now);
+            self.shards[shard.index()].acks.wait(id, number, need, mark, deadline, now);
         }
     }
 
@@ -209,7 +271,8 @@ impl Engine {
 
     /// The error that the arguments of WAIT or WAITAOF deserve, if they do.
     pub(super) fn wait_error(&self, aof: bool, request: &Request<'_>) -> Option<Vec<u8>> {
-        let text = parse_wait(aof, request, self.wall_micros() / 1000).err()?;
+        let kind = if aof { Kind::WAITAOF } else { Kind::WAIT };
+        let text = parse_wait(kind, request, self.wall_micros() / 1000).err()?;
         let mut error = Vec::new();
         write::error(&mut error, text);
         Some(error)
@@ -234,7 +297,7 @@ impl Engine {
         // For a shard that can't be asked.
         let timeout = Some(crate::limits::ACK_STANDING_MAX);
         if let Some(session) = self.sessions.get_mut(id) {
-            let wait = Wait { need, timeout, seat: None, mute: false };
+            let wait = Wait { need, quorum: None, timeout, seat: None, mute: false };
             session.mode = Mode::Draining(Then::Wait(wait));
         }
         self.touch(id);
@@ -257,6 +320,7 @@ impl Engine {
                 return;
             }
             Verdict::Decided(answer) => answer,
+            Verdict::Short { part, acked } => return self.end_short_wait(id, part, acked),
         };
         let Some(Open { wait, .. }) = self.close_wait(id) else {
             return;
@@ -293,6 +357,22 @@ impl Engine {
             }
             Err(Denied::Error(text)) => self.end_wait_with_error(id, wait, &text),
         }
+    }
+
+    /// The time is up, and a shard has less than all that was asked for.
+    fn end_short_wait(&mut self, id: SessionId, part: Part, acked: Acked) {
+        let Some(Open { wait, .. }) = self.close_wait(id) else {
+            return;
+        };
+        self.stats().waits_timed_out.add(1);
+        let least = part.need.least();
+        let name = self.shards[part.shard.index()].name();
+        let text = if acked.replicas < least.replicas {
+            text::short_of_replicas(&name, acked.replicas, least.replicas)
+        } else {
+            text::not_fsynced(&name)
+        };
+        self.end_wait_with_error(id, wait, text.as_bytes());
     }
 
     // ---------------------------------------------------------------- rounds
@@ -534,21 +614,23 @@ fn read_count(value: &Value) -> Option<Result<Acked, crate::acks::ErrorText>> {
 /// Reads the arguments, with the errors of a stock server in its order. `wall` is the Unix time in
 /// milliseconds.
 fn parse_wait(
-    aof: bool,
+    kind: Kind,
     request: &Request<'_>,
     wall: u64,
-) -> Result<(Need, Option<Duration>), &'static str> {
+) -> Result<(Need, Option<Quorum>, Option<Duration>), &'static str> {
     let number = |at: usize| request.get(at).and_then(parse_int);
-    let (need, timeout) = if aof {
+    let quorum = request.get(if kind.aof { 2 } else { 1 }).and_then(Quorum::named);
+    let quorum = quorum.filter(|_| kind.quorums);
+    let (need, timeout) = if kind.aof {
         let local = number(1).ok_or(text::NOT_AN_INTEGER)?;
         if !(0..=1).contains(&local) {
             return Err(text::NOT_ZERO_OR_ONE);
         }
         let replicas = number(2).filter(|replicas| *replicas >= 0);
-        let replicas = replicas.ok_or(text::NOT_POSITIVE)?;
+        let replicas = replicas.or(quorum.map(|_| 0)).ok_or(text::NOT_POSITIVE)?;
         (Need::WaitAof { local, replicas }, number(3))
     } else {
-        let replicas = number(1).ok_or(text::NOT_AN_INTEGER)?;
+        let replicas = number(1).or(quorum.map(|_| 0)).ok_or(text::NOT_AN_INTEGER)?;
         (Need::Wait { replicas }, number(2))
     };
     let timeout = timeout.ok_or(text::TIMEOUT_NOT_AN_INTEGER)?;
@@ -558,5 +640,5 @@ fn parse_wait(
     if millis > i64::MAX.unsigned_abs().saturating_sub(wall) {
         return Err(text::TIMEOUT_OUT_OF_RANGE);
     }
-    Ok((need, (millis > 0).then(|| Duration::from_millis(millis))))
+    Ok((need, quorum, (millis > 0).then(|| Duration::from_millis(millis))))
 }

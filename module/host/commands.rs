@@ -1,4 +1,5 @@
-//! The host's own commands: `WEIR.SHARDS`, `WEIR.CLIENTS` and `WEIR.RELOAD`.
+//! The host's own commands: `WEIR.SHARDS`, `WEIR.CLIENTS` and `WEIR.RELOAD`; those that pass on
+//! what a client says are in `pass.rs`.
 //!
 //! What the first two tell is known to the workers only, so the client is blocked while all workers
 //! are asked (`asks.rs`). Nothing is done on the server's main thread but writing the finished
@@ -12,7 +13,9 @@ use std::ptr;
 
 use redis_module::raw::{RedisModuleBlockedClient, RedisModuleCtx, RedisModuleString};
 
-use super::api::{BlockCallbacks, BlockedClient, CommandRow, Ctx, OK, Refused};
+use super::api::{
+    Arg, ArgKind, BlockCallbacks, BlockedClient, CommandRow, Ctx, OK, Often, Refused,
+};
 use super::guard::guard;
 use super::{config, pass, state};
 use crate::engine::{Answer, Asker, ClientFilter, Mail, Question, ReplicaView, ShardView};
@@ -22,7 +25,39 @@ use crate::ids::WorkerId;
 /// microseconds, a busy one after its turn.
 const ANSWER_MS_MAX: u32 = 2_000;
 
-static COMMANDS: [CommandRow; 5] = [
+const COMMAND: Arg = Arg::once(c"command", ArgKind::Text);
+const ARGS: Arg = Arg { name: c"arg", kind: ArgKind::Text, often: Often::Any };
+const TIMEOUT: Arg = Arg::once(c"timeout", ArgKind::Number);
+const REPLICAS: Arg = Arg::once(
+    c"replicas",
+    ArgKind::OneOf(&[
+        Arg::once(c"numreplicas", ArgKind::Number),
+        Arg::once(c"all", ArgKind::Token(c"ALL")),
+        Arg::once(c"majority", ArgKind::Token(c"MAJORITY")),
+    ]),
+);
+
+static COMMANDS: [CommandRow; 7] = [
+    CommandRow {
+        name: c"weir.wait",
+        run: Some(pass::wait),
+        flags: c"allow-stale deny-script blocking",
+        acl_categories: c"slow blocking connection",
+        summary: c"WAIT, of the database, that also takes ALL or MAJORITY: then it fails if there are fewer.",
+        complexity: c"O(S) with S the number of shards that the client wrote to.",
+        arity: 3,
+        args: &[REPLICAS, TIMEOUT],
+    },
+    CommandRow {
+        name: c"weir.waitaof",
+        run: Some(pass::wait),
+        flags: c"allow-stale deny-script blocking",
+        acl_categories: c"slow blocking connection",
+        summary: c"WAITAOF, of the database, that also takes ALL or MAJORITY of the replicas.",
+        complexity: c"O(S) with S the number of shards that the client wrote to.",
+        arity: 4,
+        args: &[Arg::once(c"numlocal", ArgKind::Number), REPLICAS, TIMEOUT],
+    },
     CommandRow {
         name: c"weir.do",
         run: Some(pass::work),
@@ -31,6 +66,7 @@ static COMMANDS: [CommandRow; 5] = [
         summary: c"Runs a command on the shards, as a client of the endpoint would.",
         complexity: c"That of the command.",
         arity: -2,
+        args: &[COMMAND, ARGS],
     },
     CommandRow {
         name: c"weir.pass",
@@ -40,6 +76,7 @@ static COMMANDS: [CommandRow; 5] = [
         summary: c"What weir.intercept makes of a client's command; not to be said by hand.",
         complexity: c"That of the command.",
         arity: -2,
+        args: &[COMMAND, ARGS],
     },
     CommandRow {
         name: c"weir.shards",
@@ -49,6 +86,7 @@ static COMMANDS: [CommandRow; 5] = [
         summary: c"Shows each shard: slots, primary, state, replicas, and who waits for it.",
         complexity: c"O(W*S) with W the number of workers and S the number of shards.",
         arity: 1,
+        args: &[],
     },
     CommandRow {
         name: c"weir.clients",
@@ -58,6 +96,7 @@ static COMMANDS: [CommandRow; 5] = [
         summary: c"Lists the clients of the endpoint, one line each, as CLIENT LIST does.",
         complexity: c"O(N) with N the number of clients.",
         arity: 1,
+        args: &[],
     },
     CommandRow {
         name: c"weir.reload",
@@ -67,6 +106,7 @@ static COMMANDS: [CommandRow; 5] = [
         summary: c"Reads the files of the weir.tls-* settings anew; new connections use them.",
         complexity: c"O(1)",
         arity: 1,
+        args: &[],
     },
 ];
 

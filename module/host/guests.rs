@@ -24,7 +24,7 @@ use crate::worker::{Fleet, GuestHandle, Promise};
 pub(super) const DEFAULT_USER: &[u8] = b"default";
 
 /// What a guest's session is called in the engine's lists: there is no port that it came to.
-const LOCAL: &str = "host:0";
+pub(super) const LOCAL: &str = "host:0";
 
 /// One of the host's clients.
 pub(super) struct Guest {
@@ -76,6 +76,13 @@ impl Guests {
         self.by_client.remove(&client);
     }
 
+    /// The client may be another user from now on.
+    pub(super) fn user_may_change(&mut self, client: u64) {
+        if let Some(guest) = self.by_client.get_mut(&client) {
+            guest.is_default = None;
+        }
+    }
+
     /// Whether a command stays with the host because a module of the host has it.
     pub(super) fn keeps(&self, name: &[u8]) -> bool {
         !self.kept.is_empty() && self.kept.contains(&name.to_ascii_lowercase())
@@ -86,29 +93,11 @@ impl Guest {
     fn enter(connection: &Connection, fleet: &Fleet, settings: &Settings) -> Self {
         let (address, local) = (connection.address.clone(), LOCAL.to_owned());
         let handle = fleet.enter(Peer { address, local, fd: -1 }, None);
-        let login = (!settings.intercept_password.is_empty()).then(|| {
-            let mut login = Vec::new();
-            let (user, password) = (&settings.intercept_user, &settings.intercept_password);
-            if user.is_empty() {
-                write::request(&mut login, &["AUTH", password]);
-            } else {
-                write::request(&mut login, &["AUTH", user, password]);
-            }
-            login
-        });
         let session = Arc::new(AtomicU64::new(0));
-        let told = Arc::clone(&session);
-        let mut request = Vec::new();
-        write::request(&mut request, &["CLIENT", "ID"]);
-        let promise = Promise::new(move |reply| {
-            let digits = reply.as_deref().and_then(|reply| reply.strip_prefix(b":"));
-            let id = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-            told.store(
-                id.and_then(|id| id.trim_end().parse().ok()).unwrap_or(0),
-                Ordering::Relaxed,
-            );
-        });
-        handle.say(request, 0, promise);
+        let login = login(settings);
+        if login.is_none() {
+            ask_session(&handle, &session);
+        }
         Self {
             handle: Arc::new(handle),
             session,
@@ -140,7 +129,7 @@ impl Guest {
             return self.handle.say(requests, mute, promise);
         };
         // Nothing is said as another user than the one that was asked for.
-        let handle = Arc::clone(&self.handle);
+        let (handle, session) = (Arc::clone(&self.handle), Arc::clone(&self.session));
         let let_in = move |reply: Option<Vec<u8>>| match reply {
             Some(reply) if reply.starts_with(b"-") => {
                 let why = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
@@ -148,7 +137,10 @@ impl Guest {
                 log::line(Level::Warning, &text);
                 promise.keep(reply);
             }
-            Some(_) => handle.say(requests, mute, promise),
+            Some(_) => {
+                ask_session(&handle, &session);
+                handle.say(requests, mute, promise);
+            }
             None => drop(promise),
         };
         self.handle.say(login, 0, Promise::new(let_in));
@@ -163,6 +155,34 @@ impl Guest {
             Bracket::Closes => self.in_multi = false,
         }
     }
+}
+
+/// Asks the engine what it calls a guest's session.
+fn ask_session(handle: &GuestHandle, session: &Arc<AtomicU64>) {
+    let told = Arc::clone(session);
+    let mut request = Vec::new();
+    write::request(&mut request, &["CLIENT", "ID"]);
+    let promise = Promise::new(move |reply| {
+        let digits = reply.as_deref().and_then(|reply| reply.strip_prefix(b":"));
+        let id = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        told.store(id.and_then(|id| id.trim_end().parse().ok()).unwrap_or(0), Ordering::Relaxed);
+    });
+    handle.say(request, 0, promise);
+}
+
+/// How guests log in to the shards, if they do.
+pub(super) fn login(settings: &Settings) -> Option<Vec<u8>> {
+    let (user, password) = (&settings.intercept_user, &settings.intercept_password);
+    if password.is_empty() {
+        return None;
+    }
+    let mut login = Vec::new();
+    if user.is_empty() {
+        write::request(&mut login, &["AUTH", password]);
+    } else {
+        write::request(&mut login, &["AUTH", user, password]);
+    }
+    Some(login)
 }
 
 /// Whether this is the user that every connection begins as.

@@ -43,8 +43,9 @@ pub(super) fn load(ctx: Ctx<'_>, argc: c_int) -> Result<(), String> {
         Upstream::parse(&settings.upstream).map_err(|error| format!("weir.upstream: {error}"))?;
     let map = upstream.into_map();
     let space = make_room(ctx, &settings, map.reckoned())?;
-    let table = read_commands(ctx)?;
+    // Ours among them: the endpoint has some too.
     commands::register(ctx).map_err(|refused| refused.0)?;
+    let table = read_commands(ctx)?;
     if !ctx.register_info(Some(info::info)) {
         return Err("the server refused the INFO sections".to_owned());
     }
@@ -146,6 +147,7 @@ fn serve(
         state.config.applied = settings.clone();
         state.running = Some(Running {
             guests: Guests::default(),
+            ear: None,
             names: Names::new(),
             fleet,
             stats,
@@ -167,7 +169,7 @@ fn to_host(asks: Arc<Asks<BlockedClient>>) -> ToHost {
             commands::answered(&asks, ticket, worker, answer);
         }
         // Nobody asks or tells the host of these.
-        Mail::Ask { .. } | Mail::Map(_) | Mail::Doubt => {}
+        Mail::Ask { .. } | Mail::Map(_) | Mail::Replicas(_) | Mail::Doubt => {}
     })
 }
 

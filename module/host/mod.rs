@@ -30,6 +30,7 @@ mod asks;
 mod commands;
 mod config;
 mod descriptors;
+mod ear;
 mod guard;
 mod guests;
 mod info;

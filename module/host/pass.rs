@@ -21,6 +21,7 @@ use redis_module::raw::{
 };
 
 use super::api::{self, Args, BlockCallbacks, Ctx, OK, Passing, Permission, ServerString};
+use super::ear::Ear;
 use super::guard::guard;
 use super::guests::{Guest, Guests, is_default};
 use super::roads::{self, Bracket, Road};
@@ -28,6 +29,7 @@ use super::state::{self, Running};
 use super::{commands, log};
 use crate::engine::Question;
 use crate::resp::write;
+use crate::settings::Settings;
 use crate::text;
 use crate::worker::Promise;
 
@@ -38,6 +40,7 @@ static BLOCKED: BlockCallbacks =
 const CLOSED: &str = "IOERR the connection to the database was closed, so this command's outcome is \
                       unknown: it may or may not have been executed";
 const BUG: &str = "ERR a bug of the module weir: see the log";
+const NO_CONNECTION: &str = "ERR this is for connections: a module uses the functions of weir.h";
 const NOT_RUNNING: &str = "ERR the endpoint is not running";
 const CANT_WAIT: &str = "ERR this has to wait for an answer, so it can't be used inside the host's \
                          own MULTI, a script or another module's call";
@@ -60,34 +63,39 @@ impl Names {
 pub(super) unsafe extern "C" fn filter(passing: *mut RedisModuleCommandFilterCtx) {
     // SAFETY: the server's own pointer, good for the time of the call.
     let passing = unsafe { Passing::new(passing) };
-    let body = || state::with(|state| state.running.as_mut().map(|running| see(passing, running)));
-    guard("the command filter", body, || None);
+    let body = || {
+        state::with(|state| {
+            if let Some(running) = &mut state.running {
+                see(passing, running, &state.config.applied);
+            }
+        });
+    };
+    guard("the command filter", body, || ());
 }
 
-fn see(passing: Passing<'_>, running: &mut Running) {
+fn see(passing: Passing<'_>, running: &mut Running, settings: &Settings) {
     let Some(name) = passing.arg(0) else { return };
     let sub = passing.arg(1);
     let road = roads::road(name, sub);
     let client = passing.client();
-    let Running { guests, names, .. } = running;
-    let guest = guests.get_mut(client);
-    let in_multi = guest.as_ref().is_some_and(|guest| guest.in_multi);
-    match road {
-        Road::Reset => return guests.leave(client),
-        Road::Login => {
-            if let Some(guest) = guest {
-                guest.is_default = None;
-            }
-        }
-        _ => {}
-    }
+    let Running { guests, names, ear, fleet, .. } = running;
+    let known = guests.get_mut(client);
+    let (is_guest, in_multi) = (known.is_some(), known.is_some_and(|guest| guest.in_multi));
     let stays = match road {
         Road::Shards => !in_multi && guests.keeps(name),
         Road::Unblock | Road::Refused(_) => false,
         // In a transaction all is part of it.
-        Road::Host | Road::Login | Road::Listen => !in_multi || name.starts_with(b"weir."),
+        Road::Host | Road::Login | Road::Listen => !in_multi || roads::is_ours(name),
         Road::Reset => true,
     };
+    match road {
+        Road::Reset => guests.leave(client),
+        Road::Login => guests.user_may_change(client),
+        Road::Listen if stays && (is_guest || user_of(client).is_some()) => {
+            Ear::listen(ear, passing, fleet, settings);
+        }
+        _ => {}
+    }
     if stays {
         return;
     }
@@ -98,10 +106,14 @@ fn see(passing: Passing<'_>, running: &mut Running) {
     }
 }
 
+fn user_of(client: u64) -> Option<ServerString> {
+    // SAFETY: the log's context is good until the module is unloaded.
+    log::context().and_then(|ctx| unsafe { api::user_of(ctx, client) })
+}
+
 /// A command of a client whose user isn't known.
 fn see_stranger(passing: Passing<'_>, client: u64, is_guest: bool, running: &mut Running) {
-    // SAFETY: the log's context is good until the module is unloaded.
-    let Some(user) = log::context().and_then(|ctx| unsafe { api::user_of(ctx, client) }) else {
+    let Some(user) = user_of(client) else {
         // A script's, another module's, or that of the primary of a host that is a replica.
         return;
     };
@@ -178,6 +190,23 @@ pub(super) unsafe extern "C" fn pass_on(
     guard("WEIR.PASS", || pass(ctx, args, true), || ctx.reply_error(BUG))
 }
 
+/// `WEIR.WAIT` and `WEIR.WAITAOF`: the endpoint has them too.
+pub(super) unsafe extern "C" fn wait(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the server's own pointers, good for the time of the call.
+    let (ctx, args) = unsafe { (Ctx::new(ctx), Args::new(argv, argc)) };
+    let body = || {
+        if !ctx.may_block() {
+            return ctx.reply_error(CANT_WAIT);
+        }
+        with_guest(ctx, |guest| send(ctx, guest, args, None))
+    };
+    guard("WEIR.WAIT", body, || ctx.reply_error(BUG))
+}
+
 fn pass(ctx: Ctx<'_>, args: Args<'_>, named_only: bool) -> c_int {
     let command = args.behind(1);
     let Some(name) = command.get(0) else {
@@ -186,38 +215,63 @@ fn pass(ctx: Ctx<'_>, args: Args<'_>, named_only: bool) -> c_int {
     if !ctx.may_block() {
         return ctx.reply_error(CANT_WAIT);
     }
-    let client = ctx.client();
-    let Some(user) = ctx.user_of(client) else {
-        return ctx
-            .reply_error("ERR this is for connections: a module uses the functions of weir.h");
+    let Some(user) = ctx.user_of(ctx.client()) else {
+        return ctx.reply_error(NO_CONNECTION);
     };
     if named_only && is_default(&user) {
         return ctx.reply_error(text::NO_AUTH);
     }
-    if let Some(objection) = object(ctx, &user, args) {
-        return ctx.reply(&objection);
-    }
-    let sub = command.get(1);
-    if roads::road(name, sub) == Road::Unblock
+    let objection = object(ctx, &user, args);
+    if objection.is_none()
+        && roads::road(name, command.get(1)) == Road::Unblock
         && let Some(answered) = unblock(ctx, command)
     {
         return answered;
     }
-    let refusal = roads::refusal(name, sub);
-    state::with(|state| {
-        let Some(running) = &mut state.running else {
-            return ctx.reply_error(NOT_RUNNING);
-        };
-        let Running { guests, fleet, .. } = running;
-        let Some(guest) = guests.enter(client, fleet, &state.config.applied) else {
-            return ctx.reply_error(CLOSED);
-        };
+    let objection = objection.or_else(|| {
+        let why = roads::refusal(name, command.get(1))?;
+        Some(format!("-{why}\r\n").into_bytes())
+    });
+    with_guest(ctx, |guest| {
         guest.is_default = Some(is_default(&user));
-        match refusal {
-            Some(why) if !guest.in_multi => ctx.reply_error(why),
-            why => send(ctx, guest, command, why),
+        match objection.map(|objection| in_place_of(name, objection)) {
+            None => send(ctx, guest, command, None),
+            Some(instead) if guest.in_multi => send(ctx, guest, command, Some(instead)),
+            Some(instead) => ctx.reply(&instead.reply),
         }
     })
+}
+
+/// Runs `run` on the guest that this client is, or becomes.
+fn with_guest(ctx: Ctx<'_>, run: impl FnOnce(&mut Guest) -> c_int) -> c_int {
+    state::with(|state| {
+        let Some(Running { guests, fleet, .. }) = &mut state.running else {
+            return ctx.reply_error(NOT_RUNNING);
+        };
+        match guests.enter(ctx.client(), fleet, &state.config.applied) {
+            Some(guest) => run(guest),
+            None => ctx.reply_error(NO_CONNECTION),
+        }
+    })
+}
+
+/// What a client is told in place of a command's reply.
+struct Instead {
+    reply: Vec<u8>,
+    /// What its transaction, if it is in one, is told.
+    request: &'static str,
+}
+
+/// A command that the host objects to aborts its transaction, and EXEC ends it. Source: redis
+/// `server.c`, `rejectCommand`.
+fn in_place_of(name: &[u8], objection: Vec<u8>) -> Instead {
+    if name.eq_ignore_ascii_case(b"exec") {
+        let why = String::from_utf8_lossy(objection.strip_prefix(b"-").unwrap_or(&objection));
+        let reply = format!("-{}\r\n", text::exec_aborted(why.trim_end())).into_bytes();
+        return Instead { reply, request: "DISCARD" };
+    }
+    // The number of its arguments is wrong.
+    Instead { reply: objection, request: "GET" }
 }
 
 /// Why the host wouldn't run this command for this user, if it wouldn't.
@@ -234,31 +288,24 @@ fn object(ctx: Ctx<'_>, user: &ServerString, args: Args<'_>) -> Option<Vec<u8>> 
     ctx.objection(command)
 }
 
-/// Says a command, or what is refused in place of one, and blocks the client.
-fn send(
-    ctx: Ctx<'_>,
-    guest: &mut Guest,
-    command: Args<'_>,
-    refused: Option<&'static str>,
-) -> c_int {
+/// Says a command, or something in place of it, and blocks the client.
+fn send(ctx: Ctx<'_>, guest: &mut Guest, command: Args<'_>, instead: Option<Instead>) -> c_int {
     let Some(client) = ctx.block(&BLOCKED, 0) else {
         return ctx.reply_error("ERR the server can't block this client");
     };
     let mut request = Vec::new();
-    match refused {
+    match &instead {
         None => {
             let bytes: usize = command.iter().map(|arg| arg.len() + 16).sum();
             request.reserve(bytes + 16);
             write::array(&mut request, command.len());
             command.iter().for_each(|arg| write::bulk(&mut request, arg));
         }
-        // What is refused aborts its transaction: so does this, of which the number of arguments is
-        // wrong.
-        Some(_) => write::request(&mut request, &["GET"]),
+        Some(instead) => write::request(&mut request, &[instead.request]),
     }
     let bracket = command.get(0).map_or(Bracket::None, roads::bracket);
     let promise = Promise::new(move |reply| {
-        let answer = Box::new(Answer { reply, bracket, refused });
+        let answer = Box::new(Answer { reply, bracket, instead });
         // SAFETY: a promise is kept once, so this is the one unblock; `reply` and `free` expect a
         // boxed answer.
         unsafe { client.unblock(Box::into_raw(answer).cast()) };
@@ -295,7 +342,7 @@ struct Answer {
     reply: Option<Vec<u8>>,
     bracket: Bracket,
     /// What the client is told instead.
-    refused: Option<&'static str>,
+    instead: Option<Instead>,
 }
 
 /// The server's call to answer a client that was unblocked.
@@ -310,13 +357,13 @@ unsafe extern "C" fn reply(
         // SAFETY: `send` put it there, and `free` comes later.
         let answer = unsafe { ctx.unblocked_with().cast::<Answer>().as_ref() };
         match answer {
-            Some(Answer { reply: Some(reply), bracket, refused }) => {
+            Some(Answer { reply: Some(reply), bracket, instead }) => {
                 with_guests(|guests| {
                     if let Some(guest) = guests.get_mut(ctx.client()) {
                         guest.answered(*bracket, reply);
                     }
                 });
-                refused.map_or_else(|| ctx.reply(reply), |why| ctx.reply_error(why))
+                ctx.reply(instead.as_ref().map_or(reply, |instead| &instead.reply))
             }
             _ => end(ctx),
         }

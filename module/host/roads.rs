@@ -49,9 +49,14 @@ pub(super) fn road(name: &[u8], sub: Option<&[u8]>) -> Road {
         // MEMORY USAGE is about a key; the rest is about a server.
         b"memory" if !is(sub, b"usage") => Road::Host,
         b"pubsub" => Road::Host,
-        _ if name.starts_with(b"weir.") => Road::Host,
+        _ if is_ours(name) => Road::Host,
         _ => Road::Shards,
     }
+}
+
+/// Whether this is a command of this module.
+pub(super) fn is_ours(name: &[u8]) -> bool {
+    name.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"weir."))
 }
 
 fn client(sub: &[u8]) -> Road {

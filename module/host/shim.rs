@@ -1,5 +1,7 @@
 //! The Rust declarations of `shim/weir_shim.h`, made by `build.rs`.
 
+use std::ffi::{c_char, c_int, c_void};
+
 use redis_module::raw::{RedisModuleCallReply, RedisModuleCtx, RedisModuleString};
 
 #[allow(
@@ -15,3 +17,12 @@ mod generated {
 }
 
 pub(super) use generated::{weir_call, weir_log};
+
+unsafe extern "C" {
+    /// As the header has it; `reply` is a function about a `long double`, a type that Rust lacks.
+    pub(super) fn weir_reply_long_double(
+        reply: *const c_void,
+        ctx: *mut RedisModuleCtx,
+        text: *const c_char,
+    ) -> c_int;
+}

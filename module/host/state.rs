@@ -11,6 +11,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::api::BlockedClient;
 use super::asks::Asks;
 use super::config::Config;
+use super::ear::Ear;
 use super::guests::Guests;
 use super::pass::Names;
 use crate::stats::Stats;
@@ -27,6 +28,7 @@ pub(super) struct State {
 pub(super) struct Running {
     /// Before the fleet: who leaves says so to its worker.
     pub(super) guests: Guests,
+    pub(super) ear: Option<Ear>,
     pub(super) names: Names,
     pub(super) fleet: Fleet,
     pub(super) stats: Stats,

@@ -27,8 +27,8 @@ pub enum Element<'a> {
     NilArray,
     /// `#`
     Bool(bool),
-    /// `,`
-    Double(f64),
+    /// `,`: the number, and how it is written
+    Double(f64, &'a str),
     /// `(`
     BigNumber(&'a [u8]),
     /// `=`: its format, three letters, and its text
@@ -100,7 +100,10 @@ impl<'a> Elements<'a> {
             b'%' => Element::Map(count()?),
             b'|' => Element::Attribute(count()?),
             b'#' => Element::Bool(text == b"t"),
-            b',' => Element::Double(std::str::from_utf8(text).ok()?.parse().ok()?),
+            b',' => {
+                let text = std::str::from_utf8(text).ok()?;
+                Element::Double(text.parse().ok()?, text)
+            }
             b'(' => Element::BigNumber(text),
             b'!' => Element::Error(self.bulk(text)?),
             b'=' => {
@@ -135,8 +138,8 @@ mod tests {
                 NilArray,
                 Set(1),
                 Bool(false),
-                Double(-1.5),
-                Double(f64::INFINITY),
+                Double(-1.5, "-1.5"),
+                Double(f64::INFINITY, "inf"),
                 BigNumber(b"123"),
                 Verbatim(b"txt", b"abc"),
                 Attribute(1),

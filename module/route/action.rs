@@ -114,6 +114,10 @@ pub enum Local {
     Wait,
     /// WAITAOF
     WaitAof,
+    /// WEIR.WAIT
+    WeirWait,
+    /// WEIR.WAITAOF
+    WeirWaitAof,
     /// READONLY
     ReadOnly,
     /// READWRITE

@@ -38,13 +38,15 @@ pub struct Masters {
 struct Sentinel {
     /// By master.
     epochs: Vec<Option<u64>>,
+    /// By master: how many replicas it knows, whether they are up or not.
+    replicas: Vec<u32>,
     words: Vec<Option<Word>>,
 }
 
 impl Sentinel {
     /// One that has said nothing of so many masters.
     fn silent(masters: usize) -> Self {
-        Self { epochs: vec![None; masters], words: vec![None; masters] }
+        Self { epochs: vec![None; masters], replicas: vec![0; masters], words: vec![None; masters] }
     }
 }
 
@@ -61,6 +63,13 @@ impl Masters {
         let was = |number: &Option<usize>| self.sentinels.get((*number)?).cloned();
         let silent = || Sentinel::silent(self.names.len());
         self.sentinels = before.iter().map(|b| was(b).unwrap_or_else(silent)).collect();
+    }
+
+    /// How many replicas each master should have, in the order of their shards: a Sentinel forgets
+    /// none by itself (source: redis `sentinel.c`, SENTINEL RESET).
+    pub fn replicas(&self) -> Vec<u32> {
+        let most = |master| self.sentinels.iter().map(|said| said.replicas[master]).max();
+        (0..self.names.len()).map(|master| most(master).unwrap_or(0)).collect()
     }
 
     /// The masters' names, in the order of their shards.
@@ -91,6 +100,8 @@ impl Masters {
             let number = field("name").and_then(|name| self.names.iter().position(|n| n == name));
             if let Some(number) = number {
                 said.epochs[number] = field("config-epoch").and_then(|epoch| epoch.parse().ok());
+                let replicas = field("num-slaves").and_then(|count| count.parse().ok());
+                said.replicas[number] = replicas.unwrap_or(0);
             }
         }
         true
@@ -164,7 +175,16 @@ mod tests {
     fn masters_reply(masters: &[(&str, u64)]) -> Value {
         let of = |(name, epoch): &(&str, u64)| {
             let epoch = epoch.to_string();
-            let words = ["ip", "10.0.0.9", "name", *name, "config-epoch", epoch.as_str()];
+            let words = [
+                "ip",
+                "10.0.0.9",
+                "name",
+                *name,
+                "config-epoch",
+                epoch.as_str(),
+                "num-slaves",
+                "2",
+            ];
             Value::Array(words.iter().map(|word| bulk(word)).collect())
         };
         Value::Array(masters.iter().map(of).collect())
@@ -193,6 +213,7 @@ mod tests {
         assert!(!tell(&mut masters, 0, 2, 6380));
         assert_eq!(primary(&masters), "10.0.0.1:6380");
         assert!(!masters.is_complete(), "nobody was asked about the other");
+        assert_eq!(masters.replicas(), [2, 2]);
     }
 
     #[test]

@@ -162,6 +162,18 @@ impl Members {
         ShardMap::of_cluster(self.shards.iter().map(of).collect())
     }
 
+    /// How many replicas each shard should have, in the order of the map: its kin, as far as
+    /// anybody still names them, whether they are up or not.
+    pub fn replicas(&self) -> Vec<u32> {
+        let named: BTreeSet<&String> =
+            self.heard.iter().flatten().flat_map(|heard| heard.view.ids()).collect();
+        let count = |member: &Member| {
+            let others = member.kin.iter().filter(|kin| **kin != member.primary);
+            others.filter(|kin| named.contains(&self.nodes[**kin].id)).count()
+        };
+        self.shards.iter().map(|shard| u32::try_from(count(shard)).unwrap_or(u32::MAX)).collect()
+    }
+
     /// Where the nodes listen, primaries first.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
@@ -501,6 +513,7 @@ mod tests {
             ];
             assert_eq!(members.told(1, view(&over)), Told::Changed);
             assert_eq!(shards(&members), ["3 0-99", "2 100-16383"], "{flags}");
+            assert_eq!(members.replicas(), [1, 0], "a should come back");
             assert_eq!(members.told(0, view(&two())), Told::Doubted, "it has yet to hear of it");
             assert_eq!(shards(&members), ["3 0-99", "2 100-16383"], "{flags}");
         }

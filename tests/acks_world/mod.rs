@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use server::{Conn, Info, Line, Server, Written};
 use weir::acks::{
-    Acked, Action, Answer, Barrier, Counted, Denied, Generation, Need, Part, Proof, RoundNumber,
-    Seen, SessionMarks, ShardAcks, TrackerId, Verdict, WaitNumber, Waits,
+    Acked, Action, Answer, Barrier, Content, Counted, Denied, Generation, Need, Part, Proof,
+    RoundNumber, Seen, SessionMarks, ShardAcks, TrackerId, Verdict, WaitNumber, Waits,
 };
 use weir::ids::{SessionId, ShardId, SlabId, Time};
 
@@ -414,7 +414,7 @@ impl World {
             return;
         }
         let who = &self.clients[client];
-        let part = |(shard, mark)| Part { shard, mark };
+        let part = |(shard, mark)| Part { shard, mark, need };
         let mut parts: Vec<Part> =
             who.marks.iter().map(|(shard, mark)| part((shard, Some(mark)))).collect();
         if parts.is_empty() {
@@ -431,7 +431,13 @@ impl World {
         }
         let (id, now) = (who.id, self.now);
         let deadline = timeout.map(|timeout| now + timeout);
-        let number = self.waits.open(id, need, deadline, parts[0], parts[1..].iter().copied());
+        let number = self.waits.open(
+            id,
+            Content::WithWhatThereIs,
+            deadline,
+            parts[0],
+            parts[1..].iter().copied(),
+        );
         for part in parts {
             self.shards[part.shard.index()].acks.wait(id, number, need, part.mark, deadline, now);
         }
@@ -482,6 +488,7 @@ impl World {
                 return;
             }
             Verdict::Decided(answer) => answer,
+            Verdict::Short { .. } => unreachable!("all are content with what there is"),
         };
         let need = self.clients[client].waiting.take().expect("who isn't waiting isn't answered");
         match answer {

@@ -2,7 +2,7 @@
 
 use lab::client::{Client, encode_into};
 use lab::process::Proc;
-use lab::servers;
+use lab::servers::{self, Server};
 
 use super::Database;
 use super::scenario::{escape, words};
@@ -230,35 +230,61 @@ fn as_one(client: &mut Client, lines: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
     client.pipeline_raw(&bytes, lines.len()).iter().map(|reply| reply.encode()).collect()
 }
 
+/// Where the client stands that is compared with one of a stock server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    Endpoint {
+        shards: usize,
+    },
+    /// The host's own port; one shard.
+    Host,
+}
+
+/// What the host does itself, outside of the transaction that it doesn't know of.
+const NOT_IN_A_HOSTS_TRANSACTION: &[&str] = &["CLIENT SETNAME inside"];
+
 fn compare(script: &str, versions: &[&str]) {
-    let lines: Vec<Vec<Vec<u8>>> =
-        script.lines().filter(|line| !line.is_empty()).map(words).collect();
     for server in servers::both() {
-        for shards in [1, 3] {
-            let database = Database::start(&server, shards);
-            for version in versions {
-                for way in [one_by_one, as_one] {
-                    let bare = Proc::start(&server, &NO_LINES);
-                    let (mut stock, mut ours) = (bare.client(), database.client());
-                    for client in [&mut stock, &mut ours] {
-                        client.call(&["HELLO", version]);
-                    }
-                    let expected = way(&mut stock, &lines);
-                    let got = way(&mut ours, &lines);
-                    for ((line, expected), got) in lines.iter().zip(&expected).zip(&got) {
-                        let shown: Vec<String> = line.iter().map(|word| escape(word)).collect();
-                        assert_eq!(
-                            escape(got),
-                            escape(expected),
-                            "{:?}, {shards} shards, RESP{version}: {}",
-                            server.flavor,
-                            shown.join(" ")
-                        );
-                    }
-                    assert_eq!(ours.command("FLUSHALL"), stock.command("FLUSHALL"));
-                    drop(bare);
-                }
+        for door in [Door::Endpoint { shards: 1 }, Door::Endpoint { shards: 3 }, Door::Host] {
+            compare_at(&server, door, script, versions);
+        }
+    }
+}
+
+fn compare_at(server: &Server, door: Door, script: &str, versions: &[&str]) {
+    let lines: Vec<Vec<Vec<u8>>> = script
+        .lines()
+        .filter(|line| !line.is_empty())
+        .filter(|line| door != Door::Host || !NOT_IN_A_HOSTS_TRANSACTION.contains(line))
+        .map(words)
+        .collect();
+    let shards = if let Door::Endpoint { shards } = door { shards } else { 1 };
+    let database = Database::start(server, shards);
+    for version in versions {
+        for way in [one_by_one, as_one] {
+            let bare = Proc::start(server, &NO_LINES);
+            let mut stock = bare.client();
+            let mut ours = match door {
+                Door::Endpoint { .. } => database.client(),
+                Door::Host => database.host.host_client(),
+            };
+            for client in [&mut stock, &mut ours] {
+                client.call(&["HELLO", version]);
             }
+            let expected = way(&mut stock, &lines);
+            let got = way(&mut ours, &lines);
+            for ((line, expected), got) in lines.iter().zip(&expected).zip(&got) {
+                let shown: Vec<String> = line.iter().map(|word| escape(word)).collect();
+                assert_eq!(
+                    escape(got),
+                    escape(expected),
+                    "{:?}, {door:?}, RESP{version}: {}",
+                    server.flavor,
+                    shown.join(" ")
+                );
+            }
+            assert_eq!(ours.command("FLUSHALL"), stock.command("FLUSHALL"));
+            drop(bare);
         }
     }
 }

@@ -7,12 +7,14 @@
 #   servers.sh suite        Redis's own tests, and tclsh, which they are written for
 #   servers.sh bench        nutcracker (twemproxy), which `make bench` compares with
 #   servers.sh network      ip, with which `make faults` cuts servers off
+#   servers.sh sanitized    both servers with AddressSanitizer, built from source, for `make sanitize`
 #
 # The programs end up as links, always in the same place, which is where `lab` looks for them:
 #
 #   .servers/valkey/{valkey-server,valkey-cli,valkey-benchmark}
 #   .servers/redis/{redis-server,redis-cli,redis-benchmark}
 #   .servers/suite/tests
+#   .servers/sanitized/{valkey-server,redis-server}, and what is beside them
 #   .servers/nutcracker/nutcracker
 #
 # A server is taken from the first of these that has one:
@@ -227,9 +229,32 @@ network() {
     have unshare || say "no unshare: there will be no partitions"
 }
 
+# ---------------------------------------------------------------------------- sanitized
+
+# Of today's source packages: no package has them.
+sanitized() {
+    local kind folder=$cache/sanitized tree=$work/tree
+    mkdir -p "$folder"
+    for kind in valkey redis; do
+        good_server "$folder/$kind-server" && continue
+        compiler
+        say "building $kind with AddressSanitizer from Debian's source package (about three minutes)"
+        unpack_source $kind "$tree" || die "the source package of $kind could not be had"
+        [ -r /usr/include/openssl/ssl.h ] || install_packages libssl-dev || die "no libssl-dev"
+        if ! make -C "$tree" -j"$(nproc)" SANITIZER=address MALLOC=libc BUILD_TLS=yes >"$work/make.log" 2>&1; then
+            tail -n 40 "$work/make.log" >&2
+            die "$kind could not be built with AddressSanitizer"
+        fi
+        cp -L "$tree/src/$kind-server" "$tree/src/$kind-cli" "$folder/"
+        good_server "$folder/$kind-server" || die "the $kind-server just made does not run"
+    done
+    mkdir -p "$root/.servers"
+    ln -sfn "$folder" "$root/.servers/sanitized"
+}
+
 # ----------------------------------------------------------------------------
 
-[ $# -gt 0 ] || die "usage: servers.sh build-deps|servers|suite|bench|network ..."
+[ $# -gt 0 ] || die "usage: servers.sh build-deps|servers|suite|bench|network|sanitized ..."
 begin
 for step in "$@"; do
     case $step in
@@ -238,6 +263,7 @@ for step in "$@"; do
         suite) suite ;;
         bench) bench ;;
         network) network ;;
+        sanitized) sanitized ;;
         *) die "no such step: $step" ;;
     esac
 done

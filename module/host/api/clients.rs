@@ -163,7 +163,7 @@ impl Ctx<'_> {
     /// Runs a command as the module. Its reply, in RESP2; none if there is no such command. Not
     /// while the state is locked.
     pub(in crate::host) fn run(self, words: &[&str]) -> Option<Vec<u8>> {
-        let words: Vec<ServerString> = words.iter().map(|word| ServerString::new(word)).collect();
+        let words: Vec<ServerString> = words.iter().map(ServerString::new).collect();
         let raw: Vec<_> = words.iter().map(ServerString::raw).collect();
         let command = Args { strings: &raw };
         // E: errors come as replies. Without 3 or 0 they are in RESP2, whatever `ctx` speaks.

@@ -56,7 +56,8 @@ required! {
     RedisModule_CreateCommand,
     RedisModule_CreateString,
     RedisModule_DeauthenticateAndCloseClient,
-    RedisModule_EventLoopAddOneShot,
+    RedisModule_EventLoopAdd,
+    RedisModule_EventLoopDel,
     RedisModule_ExportSharedAPI,
     RedisModule_FreeCallReply,
     RedisModule_FreeModuleUser,
@@ -113,11 +114,15 @@ required! {
 }
 
 mod clients;
+mod docs;
+mod event_loop;
 mod replies;
 
 pub(super) use clients::{
     Args, Connection, Passing, Permission, changed_client, connection, user_of,
 };
+pub(super) use docs::{Arg, ArgKind, CommandRow, Often};
+pub(super) use event_loop::{LoopBell, publish};
 
 /// `text` as a C string. A NUL, which no text of ours has, would end it early.
 pub(super) fn c_string(text: &str) -> CString {
@@ -130,18 +135,6 @@ pub(super) fn c_string(text: &str) -> CString {
 pub(super) struct Ctx<'callback> {
     raw: *mut raw::RedisModuleCtx,
     callback: PhantomData<&'callback ()>,
-}
-
-/// What a command needs to be made.
-pub(super) struct CommandRow {
-    pub(super) name: &'static CStr,
-    pub(super) run: raw::RedisModuleCmdFunc,
-    pub(super) flags: &'static CStr,
-    pub(super) acl_categories: &'static CStr,
-    pub(super) summary: &'static CStr,
-    pub(super) complexity: &'static CStr,
-    /// With the command's own name.
-    pub(super) arity: c_int,
 }
 
 /// A command that the server refuses, with what it refused.
@@ -274,7 +267,8 @@ impl Ctx<'_> {
             if server!(RedisModule_SetCommandACLCategories)(command, categories) != OK {
                 return Err(refused("the ACL categories"));
             }
-            if server!(RedisModule_SetCommandInfo)(command, &raw const *command_info(row)) != OK {
+            if docs::describe(row, |info| server!(RedisModule_SetCommandInfo)(command, info)) != OK
+            {
                 return Err(refused("the description"));
             }
         }
@@ -370,27 +364,6 @@ impl Ctx<'_> {
     }
 }
 
-/// The description for `COMMAND DOCS`. The server copies it.
-fn command_info(row: &CommandRow) -> Box<raw::RedisModuleCommandInfo> {
-    static VERSION: raw::RedisModuleCommandInfoVersion = raw::RedisModuleCommandInfoVersion {
-        version: 1,
-        sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
-        sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
-        sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
-    };
-    Box::new(raw::RedisModuleCommandInfo {
-        version: &raw const VERSION,
-        summary: row.summary.as_ptr(),
-        complexity: row.complexity.as_ptr(),
-        since: c"0.1.0".as_ptr(),
-        history: ptr::null_mut(),
-        tips: c"nondeterministic_output".as_ptr(),
-        arity: row.arity,
-        key_specs: ptr::null_mut(),
-        args: ptr::null_mut(),
-    })
-}
-
 /// Frees a context that [`Ctx::detached`] made.
 ///
 /// # Safety
@@ -407,7 +380,9 @@ pub(super) unsafe fn free_detached(ctx: *mut raw::RedisModuleCtx) {
 pub(super) unsafe fn init(ctx: *mut raw::RedisModuleCtx, name: &CStr, version: c_int) -> c_int {
     let api = raw::REDISMODULE_APIVER_1 as c_int;
     // SAFETY: as the caller promises; the server copies the name.
-    unsafe { raw::Export_RedisModule_Init(ctx, name.as_ptr(), version, api) }
+    let initialised = unsafe { raw::Export_RedisModule_Init(ctx, name.as_ptr(), version, api) };
+    replies::init();
+    initialised
 }
 
 /// Microseconds on the host's clock, which never goes back. Any thread.
@@ -480,8 +455,8 @@ unsafe impl Send for ServerString {}
 
 impl ServerString {
     /// Main thread.
-    pub(super) fn new(text: &str) -> Self {
-        Self(new_string(text))
+    pub(super) fn new(text: impl AsRef<[u8]>) -> Self {
+        Self(new_string(text.as_ref()))
     }
 
     /// For a callback whose caller only looks at it.
@@ -505,7 +480,7 @@ impl Drop for ServerString {
     }
 }
 
-fn new_string(text: &str) -> *mut raw::RedisModuleString {
+fn new_string(text: &[u8]) -> *mut raw::RedisModuleString {
     let bytes = text.as_ptr().cast();
     // SAFETY: without a context the string belongs to whoever gets it; the server copies the text.
     unsafe { server!(RedisModule_CreateString)(ptr::null_mut(), bytes, text.len()) }
@@ -517,7 +492,7 @@ fn new_string(text: &str) -> *mut raw::RedisModuleString {
 /// `slot` is what the server passed to the callback.
 pub(super) unsafe fn give_error(slot: *mut *mut raw::RedisModuleString, text: &str) {
     // SAFETY: as the caller promises; the server takes ownership of what is put there.
-    unsafe { *slot = new_string(text) };
+    unsafe { *slot = new_string(text.as_bytes()) };
 }
 
 /// The bytes of a server's string.

@@ -1,7 +1,12 @@
 //! A reply of the shards, said again by the server's functions.
 
-use std::ffi::{CString, c_int, c_long};
+use std::ffi::{CString, c_int, c_long, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
+use redis_module::raw;
+
+use super::super::shim;
 use super::{Ctx, OK};
 use crate::resp::{Element, Elements};
 
@@ -35,7 +40,7 @@ impl Ctx<'_> {
                 Element::Nil => server!(RedisModule_ReplyWithNull)(ctx),
                 Element::NilArray => server!(RedisModule_ReplyWithNullArray)(ctx),
                 Element::Bool(truth) => server!(RedisModule_ReplyWithBool)(ctx, truth.into()),
-                Element::Double(number) => server!(RedisModule_ReplyWithDouble)(ctx, number),
+                Element::Double(number, text) => reply_double(ctx, number, text),
                 Element::BigNumber(digits) => {
                     let text = digits.as_ptr().cast();
                     server!(RedisModule_ReplyWithBigNumber)(ctx, text, digits.len())
@@ -56,6 +61,40 @@ impl Ctx<'_> {
                 }
             }
         };
+    }
+}
+
+/// The server's function `ReplyWithLongDouble`, if it has that.
+static LONG_DOUBLE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Finds what the crate redis-module doesn't. Main thread, at load.
+pub(super) fn init() {
+    let mut function: *mut c_void = ptr::null_mut();
+    // SAFETY: the crate has found this one; the other's address is written there if it exists.
+    unsafe {
+        if let Some(get) = raw::RedisModule_GetApi {
+            get(c"RedisModule_ReplyWithLongDouble".as_ptr(), (&raw mut function).cast());
+        }
+    }
+    LONG_DOUBLE.store(function, Ordering::Relaxed);
+}
+
+/// Servers write most numbers with the fewest digits that tell them, and some (GEOPOS) with
+/// seventeen behind the point: these have a function of their own. Source: redis `networking.c`,
+/// `addReplyDouble` and `addReplyHumanLongDouble`.
+///
+/// # Safety
+/// The context is the running callback's.
+unsafe fn reply_double(ctx: *mut raw::RedisModuleCtx, number: f64, text: &str) -> c_int {
+    let long = LONG_DOUBLE.load(Ordering::Relaxed);
+    let shortest = !number.is_finite() || text.contains('e') || text == number.to_string();
+    // SAFETY: as the caller promises; the function is the one that the shim wants.
+    unsafe {
+        if shortest || long.is_null() {
+            server!(RedisModule_ReplyWithDouble)(ctx, number)
+        } else {
+            shim::weir_reply_long_double(long, ctx, line(text.as_bytes()).as_ptr())
+        }
     }
 }
 

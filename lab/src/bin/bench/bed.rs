@@ -20,6 +20,8 @@ pub(crate) enum Way {
     Direct,
     Nutcracker,
     Endpoint,
+    /// The own port of the endpoint's host.
+    HostPort,
     /// An endpoint of another build of the module (`--before`).
     Before,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Way {
             Way::Direct => "direct",
             Way::Nutcracker => "nutcracker",
             Way::Endpoint => "endpoint",
+            Way::HostPort => "host-port",
             Way::Before => "before",
         })
     }
@@ -57,7 +60,7 @@ impl Servers {
         Servers {
             nutcracker: (bed == Bed::Plain && goes(Way::Nutcracker))
                 .then(|| Nutcracker::start(&[shards.primary(0).address()])),
-            endpoint: goes(Way::Endpoint).then(|| host().start()),
+            endpoint: (goes(Way::Endpoint) || goes(Way::HostPort)).then(|| host().start()),
             before: before.filter(|_| goes(Way::Before)).map(|path| host().module(path).start()),
             shards,
         }
@@ -69,6 +72,7 @@ impl Servers {
             Way::Direct => Some(self.shards.primary(0).port()),
             Way::Nutcracker => self.nutcracker.as_ref().map(Nutcracker::port),
             Way::Endpoint => self.endpoint.as_ref().map(Host::endpoint_port),
+            Way::HostPort => self.endpoint.as_ref().map(|host| host.port()),
             Way::Before => self.before.as_ref().map(Host::endpoint_port),
         }
     }
@@ -78,7 +82,7 @@ impl Servers {
         let between = match way {
             Way::Direct => None,
             Way::Nutcracker => self.nutcracker.as_ref().map(Nutcracker::pid),
-            Way::Endpoint => self.endpoint.as_ref().map(|host| host.pid()),
+            Way::Endpoint | Way::HostPort => self.endpoint.as_ref().map(|host| host.pid()),
             Way::Before => self.before.as_ref().map(|host| host.pid()),
         };
         let primary = self.shards.primary(0).pid();

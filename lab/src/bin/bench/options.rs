@@ -11,7 +11,8 @@ pub(crate) const USAGE: &str = "\
 usage: bench [--only NAME,...] [--ways NAME,...] [--rounds N] [--seconds S]
              [--before FILE] [--redis]
   --only NAME,...   the rows to measure; a name that is none stands for all that begin so
-  --ways NAME,...   of direct, nutcracker, endpoint; all, if nothing is said
+  --ways NAME,...   of direct, nutcracker, endpoint, host-port; the first three, if nothing is
+                    said
   --rounds N        how often each row is measured by each way; ROUNDS=N does the same; 3
   --seconds S       how long each measurement takes, about; 1
   --before FILE     another build of the module, to be measured beside this one
@@ -73,5 +74,7 @@ impl Options {
 }
 
 fn way(name: &str) -> Option<Way> {
-    [Way::Direct, Way::Nutcracker, Way::Endpoint].into_iter().find(|way| way.to_string() == name)
+    [Way::Direct, Way::Nutcracker, Way::Endpoint, Way::HostPort]
+        .into_iter()
+        .find(|way| way.to_string() == name)
 }

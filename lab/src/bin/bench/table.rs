@@ -58,7 +58,7 @@ impl Results {
         let per_second = |row: &Row| self.figure(row, Way::Direct, RATE).map(thousands);
         let figure = |way, of| move |row: &Row| self.figure(row, way, of).map(digits);
         let ratio = |way, to, of| move |row: &Row| self.ratio(row, (way, to), of).map(times);
-        use Way::{Before, Direct, Endpoint, Nutcracker};
+        use Way::{Before, Direct, Endpoint, HostPort, Nutcracker};
         print_table(
             "Commands per second, against direct",
             rows,
@@ -97,6 +97,18 @@ impl Results {
                 ("direct", &figure(Direct, PRIMARY)),
                 ("endpoint", &ratio(Endpoint, Direct, PRIMARY)),
                 ("nutcracker", &ratio(Nutcracker, Direct, PRIMARY)),
+            ],
+        );
+        print_table(
+            "The host's own port, against direct and against the endpoint's",
+            rows,
+            &[
+                ("per s / direct", &ratio(HostPort, Direct, RATE)),
+                ("/ endpoint", &ratio(HostPort, Endpoint, RATE)),
+                ("p50 / direct", &ratio(HostPort, Direct, MEDIAN)),
+                ("/ endpoint", &ratio(HostPort, Endpoint, MEDIAN)),
+                ("proxy, us", &figure(HostPort, BETWEEN)),
+                ("/ endpoint", &ratio(HostPort, Endpoint, BETWEEN)),
             ],
         );
         print_table(
