@@ -34,7 +34,7 @@ test: setup ## everything that must hold, on both flavors of real server
 	cargo run --quiet -p weir-lab --bin faults -- --upstream sentinel --short
 	cargo run --quiet -p weir-lab --bin faults -- --upstream cluster --short
 
-conformance: setup build ## Redis's own tests, on a bare server and through the endpoint of one shard and of three
+conformance: setup build ## Redis's own tests, on a bare server, on the endpoint, on the host's port, and beside the idle module
 	@tests/setup/servers.sh suite
 	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin conformance -- $(ARGS)
 

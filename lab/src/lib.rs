@@ -49,7 +49,7 @@ pub mod redis_cluster; // shards that are a Redis Cluster
 pub mod sentinel; // Sentinels, which watch shards
 pub mod servers; // where the programs are: both flavors, and the module
 
-mod ports; // free ports
+pub mod ports; // free ports
 
 use std::time::{Duration, Instant};
 

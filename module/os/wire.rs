@@ -28,6 +28,8 @@ pub struct Pipe {
     /// What the peer has sent, of which `read` bytes have been read.
     inbound: Vec<u8>,
     read: usize,
+    /// The peer sends no more.
+    over: bool,
     /// What it has been sent.
     outbound: Vec<u8>,
 }
@@ -40,6 +42,11 @@ impl Pipe {
         } else {
             self.inbound.extend_from_slice(&bytes);
         }
+    }
+
+    /// The peer has sent its last byte. What it sent is still read.
+    pub fn hang_up(&mut self) {
+        self.over = true;
     }
 
     /// Moves all that the peer was sent behind what `to` holds.
@@ -55,7 +62,7 @@ impl Pipe {
         let rest = &self.inbound[self.read..];
         let bytes = rest.len().min(space.len());
         if bytes == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return if self.over { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
         space[..bytes].copy_from_slice(&rest[..bytes]);
         self.read += bytes;
@@ -175,7 +182,7 @@ impl Wire {
         match self {
             Self::Plain(_) => false,
             Self::Secure(secure) => secure.channel.has_more(),
-            Self::Inside(pipe) => pipe.unread() > 0,
+            Self::Inside(pipe) => pipe.unread() > 0 || pipe.over,
         }
     }
 

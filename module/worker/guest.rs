@@ -7,7 +7,7 @@
 //!   say(request, promise) --------------+-> Say:   the request into the pipe, the promise behind
 //!                                       |          those before it
 //!   promise kept <----------------------+-- a reply in the pipe: the front promise gets it
-//!   dropped ----------------------------+-> Leave: the session ends, its promises are broken
+//!   dropped ----------------------------+-> Leave: the pipe is at its end, behind what was said
 //! ```
 //!
 //! To the machine a guest is a session like any other. So whatever holds of the endpoint's clients,
@@ -186,9 +186,16 @@ impl<M: Machine> Worker<M> {
                 self.look_after(who);
             }
             Word::Leave => {
-                if let Some(&session) = self.guests.get(&id) {
-                    self.end(Who::Session(session), "", now);
+                let Some(&session) = self.guests.get(&id) else {
+                    return;
+                };
+                let who = Who::Session(session);
+                if let Some(Wire::Inside(pipe)) =
+                    self.connections.get_mut(who).map(|connection| &mut connection.wire)
+                {
+                    pipe.hang_up();
                 }
+                self.look_after(who);
             }
         }
     }
@@ -206,7 +213,9 @@ impl<M: Machine> Worker<M> {
     }
 }
 
-/// A guest, as whoever let it in holds it. When this is dropped the guest leaves.
+/// A guest, as whoever let it in holds it. When this is dropped the guest leaves: what it has said
+/// is still executed, as that of a client who sends a command and closes its connection, but for
+/// what would wait.
 pub struct GuestHandle {
     shared: Arc<Shared>,
     worker: WorkerId,

@@ -9,10 +9,10 @@ use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use weir::engine::{Asker, Mail, Question};
+use weir::engine::{Asker, Mail, Peer, Question};
 use weir::ids::WorkerId;
 use weir::settings::Settings;
-use weir::worker::{Fleet, StartError};
+use weir::worker::{Fleet, Promise, StartError};
 
 use echo::{Caller, Echo, Hall, eventually, ground, settings};
 
@@ -62,6 +62,21 @@ fn a_unix_socket_serves_too_and_goes_with_the_fleet() {
     assert_eq!(all, format!("{text}:0 {text}:0 0\n"));
     hall.fleet.stop().unwrap();
     assert!(!path.exists());
+}
+
+#[test]
+fn what_a_guest_has_said_is_heard_though_it_left_at_once() {
+    let hall = Hall::open(settings(1), 2150);
+    for _ in 0..500 {
+        let (tell, told) = std::sync::mpsc::channel();
+        let peer = Peer { address: "host".into(), local: "host:0".into(), fd: -1 };
+        let guest = hall.fleet.enter(peer, None);
+        let promise = Promise::new(move |reply| tell.send(reply).unwrap());
+        guest.say(b"+executed\r\n".to_vec(), 0, promise);
+        drop(guest);
+        assert_eq!(told.recv().unwrap().as_deref(), Some(&b"+executed\r\n"[..]));
+        hall.await_log("closed 0");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! What the endpoint made of the tests that pass on a bare server.
+//! What Weir made of the tests that pass on a bare server.
 //!
-//! | bare | endpoint | listed as | verdict |
+//! | bare | with Weir | listed as | verdict |
 //! |---|---|---|---|
 //! | passed | passed | nothing, varies | passed |
 //! | passed | failed, or not run | fails, varies, omitted | skipped |
@@ -30,7 +30,7 @@ pub(crate) struct Problem {
 pub(crate) struct Verdict {
     /// Passed on the bare server.
     pub(crate) bare: usize,
-    /// Passed through the endpoint, of those.
+    /// Passed with Weir, of those.
     pub(crate) passed: usize,
     /// Didn't, as was expected.
     pub(crate) skipped: usize,
@@ -39,9 +39,9 @@ pub(crate) struct Verdict {
 }
 
 /// Compares the two.
-pub(crate) fn judge(bare: &[Test], endpoint: &[Test], skips: &[&Skip]) -> Verdict {
+pub(crate) fn judge(bare: &[Test], weir: &[Test], skips: &[&Skip]) -> Verdict {
     let mut came = HashMap::new();
-    for (key, test) in numbered(endpoint) {
+    for (key, test) in numbered(weir) {
         came.insert(key, &test.outcome);
     }
     let mut verdict = Verdict::default();
@@ -67,7 +67,7 @@ pub(crate) fn judge(bare: &[Test], endpoint: &[Test], skips: &[&Skip]) -> Verdic
         }
     }
     // What the bare server has never heard of: an error outside of any test.
-    for (key, test) in numbered(endpoint) {
+    for (key, test) in numbered(weir) {
         if let (Some(Outcome::Failed(text)), true) = (came.get(&key), key.0 == OUTSIDE) {
             let skipped = skips.iter().any(|skip| skip.names(&test.name));
             if !skipped {
@@ -96,6 +96,7 @@ fn numbered(tests: &[Test]) -> impl Iterator<Item = ((&str, usize), &Test)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bed::Way;
     use crate::skips::Skips;
 
     /// `name` has passed, `name!` failed.
@@ -115,7 +116,7 @@ mod tests {
         );
         let skips = skips.unwrap();
         let Verdict { bare, passed, skipped, problems } =
-            judge(&came(bare), &came(endpoint), &skips.of("u", 1));
+            judge(&came(bare), &came(endpoint), &skips.of("u", Way::Endpoint(1)));
         let problems =
             problems.into_iter().map(|problem| format!("{}: {}", problem.test, problem.text));
         (bare, passed, skipped, problems.collect::<Vec<_>>().join("; "))

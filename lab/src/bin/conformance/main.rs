@@ -1,18 +1,23 @@
-//! `make conformance`: Redis's own tests, through the endpoint.
+//! `make conformance`: Redis's own tests, where Weir serves and where it is idle.
 //!
 //! ```text
 //!                            +---> bare server
 //!   tests of one unit  ------+---> endpoint ---> one shard
 //!                            +---> endpoint ---> three shards
+//!                            +---> the host's own port ---> one shard
+//!
+//!                            +---> servers that the suite starts
+//!   tests of one unit  ------+---> the same, with the module loaded and idle
 //! ```
 //!
 //! The suite can be run against a server that it hasn't started. Every unit is: on a bare server,
-//! and through an endpoint, each of which is started for it alone. What passes on the bare server
-//! must pass through the endpoint, but for the tests in `tests/conformance/skip.txt`, which says
-//! why of each.
+//! and through an endpoint, each of which is started for it alone; those about data on the host's
+//! own port as well. What passes on the bare server must pass there too, but for the tests in
+//! `tests/conformance/skip.txt`, which says why of each. And a server that has loaded the module
+//! and doesn't use it must be as good as one that hasn't.
 
 mod bed; //     whom the tests talk to
-mod judge; //   bare against endpoint
+mod judge; //   bare against Weir
 mod options; // what a person can ask for
 mod player; //  one unit against one server
 mod run; //     one unit, come what may
@@ -33,7 +38,7 @@ use std::time::Duration;
 use lab::servers::{Flavor, Server, repository};
 use lab::timed;
 
-use bed::Way;
+use bed::{Side, Way};
 use judge::{NOT_RUN, Problem, Verdict};
 use options::{Options, USAGE};
 use player::{Outcome, Test};
@@ -63,7 +68,7 @@ fn main() -> ExitCode {
 /// One thing to be done.
 struct Job {
     unit: String,
-    shards: usize,
+    way: Way,
 }
 
 /// Whether all is as it should be.
@@ -92,34 +97,30 @@ fn run_all(options: &Options) -> io::Result<bool> {
             let (verdict, times) = result.map_err(told)?;
             if verdict.bare > 0 || !verdict.problems.is_empty() {
                 tell(job, &verdict, times);
-                verdicts.insert((job.unit.clone(), job.shards), verdict);
+                verdicts.insert((job.unit.clone(), job.way), verdict);
             }
         }
         Ok::<(), io::Error>(())
     })?;
-    table::print(&verdicts, &options.shards);
+    table::print(&verdicts, &options.ways);
     let failed: usize = verdicts.values().map(|verdict| verdict.problems.len()).sum();
     match failed {
-        0 => println!("What passes on a bare server passes through the endpoint."),
+        0 => println!("What passes on a bare server passes with Weir."),
         _ => println!("{failed} tests are not as they should be; they are named above."),
     }
     Ok(failed == 0)
 }
 
 fn jobs(options: &Options, suite: &Suite) -> io::Result<Vec<Job>> {
-    let mut units = suite.units()?;
-    units.retain(|unit| options.wants(unit) && !(options.part && suite::LONG.contains(&&**unit)));
-    if units.is_empty() {
-        return Err(io::Error::other("there is no such unit"));
+    let mut jobs = Vec::new();
+    for unit in suite.units()? {
+        let ways = options.ways.iter().filter(|way| options.wants(&unit, **way));
+        jobs.extend(ways.map(|way| Job { unit: unit.clone(), way: *way }));
     }
-    let of_unit = |unit: &String| {
-        let unit = unit.clone();
-        options.shards.iter().map(move |shards| Job { unit: unit.clone(), shards: *shards })
-    };
-    Ok(units.iter().flat_map(of_unit).collect())
+    if jobs.is_empty() { Err(io::Error::other("there is no such unit")) } else { Ok(jobs) }
 }
 
-/// How long the unit took on the bare server, and through the endpoint.
+/// How long the unit took on the bare server, and with Weir.
 type Times = [Duration; 2];
 
 fn do_job(
@@ -128,27 +129,26 @@ fn do_job(
     skips: &Skips,
     options: &Options,
 ) -> io::Result<(Verdict, Times)> {
-    let skips = skips.of(&job.unit, job.shards);
-    let (bare, bare_time) = timed(|| runs.play(&job.unit, Way::Bare, job.shards, &[]));
+    let Job { unit, way } = job;
+    let skips = skips.of(unit, *way);
+    let (bare, bare_time) = timed(|| runs.play(unit, *way, Side::Bare, &[]));
     let bare = bare?;
     // Most units start servers of their own, so nothing of them can be run here.
     if !bare.iter().any(|test| test.outcome == Outcome::Passed) {
         return Ok((Verdict::default(), [bare_time; 2]));
     }
-    let way = Way::Endpoint(job.shards);
-    let (endpoint, time) = timed(|| runs.play(&job.unit, way, job.shards, &skips));
-    let endpoint = endpoint?;
-    for (way, tests) in [(Way::Bare, &bare), (way, &endpoint)] {
-        write_details(options, job, way, tests)?;
+    let (weir, time) = timed(|| runs.play(unit, *way, Side::Weir, &skips));
+    let weir = weir?;
+    for (side, tests) in [("bare", &bare), ("weir", &weir)] {
+        write_details(options, job, side, tests)?;
     }
-    Ok((judge::judge(&bare, &endpoint, &skips), [bare_time, time]))
+    Ok((judge::judge(&bare, &weir, &skips), [bare_time, time]))
 }
 
 /// Says what came of a unit, as soon as it is known.
 fn tell(job: &Job, verdict: &Verdict, times: Times) {
-    let Job { unit, shards } = job;
+    let Job { unit, way } = job;
     let Verdict { bare, passed, skipped, problems } = verdict;
-    let way = Way::Endpoint(*shards);
     println!(
         "{unit:<28} {way:<9} {passed:>4} of {bare:>4} passed, {skipped:>3} skipped, {:>3} failed \
          {:>6.1} s and {:>6.1} s",
@@ -169,10 +169,9 @@ fn tell(job: &Job, verdict: &Verdict, times: Times) {
 }
 
 /// Writes what there is to say of each test that failed, in full.
-fn write_details(options: &Options, job: &Job, way: Way, tests: &[Test]) -> io::Result<()> {
+fn write_details(options: &Options, job: &Job, side: &str, tests: &[Test]) -> io::Result<()> {
     let Some(folder) = &options.details else { return Ok(()) };
-    let mode = if job.shards > 1 { "cluster" } else { "plain" };
-    let name = format!("{}-{mode}-{way}", job.unit).replace(['/', ' '], "-");
+    let name = format!("{}-{}-{side}", job.unit, job.way).replace(['/', ' '], "-");
     let mut text = String::new();
     for test in tests {
         let _ = match &test.outcome {

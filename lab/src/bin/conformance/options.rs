@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 
+use crate::bed::Way;
+use crate::suite;
+
 pub(crate) const USAGE: &str = "\
-usage: conformance [--part] [--units NAME,...] [--shards N,...] [--jobs N] [--details FOLDER]
-  --part             what CI runs: all units but the longest
+usage: conformance [--part] [--units NAME,...] [--ways WAY,...] [--jobs N] [--details FOLDER]
+  --part             what CI runs: the endpoint's units but the longest, a few of the host's port
   --units NAME,...   these alone; a name stands for all that begin so
-  --shards N,...     endpoints of so many shards; 1,3
+  --ways WAY,...     a number: the endpoint of so many shards; host: the host's own port; idle: a
+                     server that has loaded the module and doesn't use it; 1,3,host,idle
   --jobs N           how many units are run at the same time; as many as there are processors
   --details FOLDER   writes what the suite said of each test that failed to files in there";
 
 /// What was asked for.
 pub(crate) struct Options {
-    pub(crate) part: bool,
+    part: bool,
     units: Vec<String>,
-    pub(crate) shards: Vec<usize>,
+    pub(crate) ways: Vec<Way>,
     pub(crate) jobs: usize,
     pub(crate) details: Option<PathBuf>,
 }
@@ -23,27 +27,29 @@ impl Options {
     /// None if it can't be made sense of.
     pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Option<Options> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options =
-            Options { part: false, units: Vec::new(), shards: vec![1, 3], jobs, details: None };
+        let ways = vec![Way::Endpoint(1), Way::Endpoint(3), Way::Host, Way::Idle];
+        let mut options = Options { part: false, units: Vec::new(), ways, jobs, details: None };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--part" => options.part = true,
                 "--units" => options.units = args.next()?.split(',').map(str::to_owned).collect(),
-                "--shards" => {
-                    let counts = args.next()?;
-                    let counts = counts.split(',').map(|count| count.parse().ok());
-                    options.shards = counts.collect::<Option<_>>()?;
+                "--ways" => {
+                    options.ways = args.next()?.split(',').map(Way::read).collect::<Option<_>>()?;
                 }
                 "--jobs" => options.jobs = args.next()?.parse().ok()?,
                 "--details" => options.details = Some(args.next()?.into()),
                 _ => return None,
             }
         }
-        (options.jobs > 0 && !options.shards.contains(&0)).then_some(options)
+        if options.part {
+            options.ways.retain(|way| *way != Way::Idle);
+        }
+        (options.jobs > 0).then_some(options)
     }
 
-    /// Whether a unit was asked for, as far as names go.
-    pub(crate) fn wants(&self, unit: &str) -> bool {
-        self.units.is_empty() || self.units.iter().any(|name| unit.starts_with(name.as_str()))
+    /// Whether a unit is to be played this way.
+    pub(crate) fn wants(&self, unit: &str, way: Way) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| unit.starts_with(name.as_str()));
+        (self.units.is_empty() || named(&self.units)) && suite::plays(unit, way, self.part)
     }
 }

@@ -26,6 +26,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lab::child::Child;
+use lab::ports;
 
 use crate::tcl;
 
@@ -36,6 +37,10 @@ const START: Duration = Duration::from_secs(30);
 /// those that are marked as slow, takes half a minute on a machine of two cores that does other
 /// things too.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many ports the suite has for the servers that it starts itself. Few run at a time, but it
+/// goes round.
+const PORTS: u16 = 200;
 
 /// What is said of an error that no test has caught.
 pub(crate) const OUTSIDE: &str = "(outside of any test)";
@@ -67,7 +72,8 @@ pub(crate) enum End {
 pub(crate) struct Play<'a> {
     /// A copy of the suite that nobody else uses.
     pub(crate) tree: &'a Path,
-    pub(crate) port: u16,
+    /// The server that there is; none if the suite is to start servers itself.
+    pub(crate) port: Option<u16>,
     pub(crate) unit: &'a str,
     /// More options of the suite's own: `--cluster-mode`.
     pub(crate) options: &'a [&'a str],
@@ -99,12 +105,17 @@ impl Play<'_> {
             .current_dir(self.tree)
             .arg("tests/test_helper.tcl")
             .args(["--client", &port.to_string()])
-            .args(["--host", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--single", self.unit, "--durable", "--tags", "-slow"])
             .args(self.options)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
+        match self.port {
+            Some(port) => command.args(["--host", "127.0.0.1", "--port", &port.to_string()]),
+            None => command
+                .args(["--baseport", &ports::range(PORTS).to_string()])
+                .args(["--portcount", &PORTS.to_string()]),
+        };
         for name in self.without {
             command.args(["--skiptest", name]);
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use lab::servers::Server;
 
-use crate::bed::{Bed, Way};
+use crate::bed::{Bed, Side, Way};
 use crate::player::{End, OUTSIDE, Outcome, Play, Test};
 use crate::skips::{Expect, Skip};
 use crate::suite::Suite;
@@ -19,27 +19,26 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Plays a unit the way in which this number of shards is to be tested, and tells what came of
-    /// each test.
+    /// Plays a unit as this way is to be tested, and tells what came of each test.
     ///
     /// A test that hangs has failed, and the unit is played again without it, so that the tests
-    /// behind it are judged as well. A bare server plays all; an endpoint leaves out what the list
-    /// says.
+    /// behind it are judged as well. A bare server plays all; where Weir is, what the list says is
+    /// left out.
     pub(crate) fn play(
         &self,
         unit: &str,
         way: Way,
-        shards: usize,
+        side: Side,
         skips: &[&Skip],
     ) -> io::Result<Vec<Test>> {
         let mut stuck: Vec<Test> = Vec::new();
         let mut without: Vec<String> = skips
             .iter()
-            .filter(|skip| skip.expect == Expect::Omitted && way != Way::Bare)
+            .filter(|skip| skip.expect == Expect::Omitted && side == Side::Weir)
             .map(|skip| skip.name().to_owned())
             .collect();
         loop {
-            let (mut tests, end) = self.play_once(unit, way, shards, &without)?;
+            let (mut tests, end) = self.play_once(unit, way, side, &without)?;
             let culprit = tests.last().filter(|_| end == End::Stuck).cloned();
             let Some(culprit) = culprit else {
                 tests.append(&mut stuck);
@@ -59,15 +58,13 @@ impl Runs {
         &self,
         unit: &str,
         way: Way,
-        shards: usize,
+        side: Side,
         without: &[String],
     ) -> io::Result<(Vec<Test>, End)> {
-        let bed = Bed::start(&self.server, way);
-        let tree = self.suite.copy(&self.server)?;
-        // With several shards the suite is told to keep to what a cluster can do: one database, and
-        // no command over several slots. Redis itself tests a cluster so.
-        let options: &[&str] = if shards > 1 { &["--cluster-mode"] } else { &[] };
-        let play = Play { tree: tree.path(), port: bed.port(), unit, options, without };
+        let bed = Bed::start(&self.server, way, side);
+        let tree = self.suite.copy(&self.server, way, side)?;
+        let (port, options) = (bed.port(), way.suite_options());
+        let play = Play { tree: tree.path(), port, unit, options, without };
         let (mut tests, end) = play.run()?;
         if let Some(text) = bed.fallen() {
             tests.push(Test { name: OUTSIDE.into(), outcome: Outcome::Failed(text) });

@@ -1,8 +1,8 @@
-//! The tests that may come out otherwise through the endpoint, each with the reason.
+//! The tests that may come out otherwise with Weir, each with the reason.
 //!
 //! ```text
 //! # A comment.
-//! [any number of shards]               what holds for whom
+//! [any number of shards]               what holds for whom: see `Where`
 //!
 //! because the endpoint keeps no data   why, possibly over several lines,
 //!   of its own                         for all that follows up to the next reason
@@ -20,6 +20,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::bed::Way;
+
 /// What is expected of a listed test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
@@ -31,6 +33,41 @@ pub(crate) enum Expect {
     Omitted,
 }
 
+/// For whom a section of the list holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Where {
+    /// The endpoint of any number of shards, and the host's own port.
+    Served,
+    Endpoint,
+    /// The endpoint of more than one shard.
+    Several,
+    Host,
+    Idle,
+}
+
+impl Where {
+    fn read(title: &str) -> Option<Where> {
+        match title {
+            "[endpoint and host port]" => Some(Where::Served),
+            "[any number of shards]" => Some(Where::Endpoint),
+            "[several shards]" => Some(Where::Several),
+            "[host port]" => Some(Where::Host),
+            "[idle]" => Some(Where::Idle),
+            _ => None,
+        }
+    }
+
+    fn holds(self, way: Way) -> bool {
+        match self {
+            Where::Served => way != Way::Idle,
+            Where::Endpoint => matches!(way, Way::Endpoint(_)),
+            Where::Several => matches!(way, Way::Endpoint(2..)),
+            Where::Host => way == Way::Host,
+            Where::Idle => way == Way::Idle,
+        }
+    }
+}
+
 /// One line of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Skip {
@@ -39,8 +76,7 @@ pub(crate) struct Skip {
     pub(crate) unit: String,
     pub(crate) expect: Expect,
     name: String,
-    /// Holds with several shards only.
-    several: bool,
+    place: Where,
 }
 
 impl Skip {
@@ -76,12 +112,19 @@ impl Skips {
     pub(crate) fn read(text: &str) -> Result<Skips, String> {
         let mut skips = Vec::new();
         let mut seen = BTreeSet::new();
-        let (mut several, mut reason, mut unit) = (None, false, None::<&str>);
+        let (mut place, mut reason, mut unit) = (None, false, None::<&str>);
         for (at, line) in text.lines().enumerate() {
             let at = at + 1;
             let wrong = |what: &str| Err(format!("line {at}: {what}: {line}"));
             let words = line.trim_end();
             if words.trim_start().is_empty() || words.starts_with('#') {
+                continue;
+            }
+            if words.starts_with('[') {
+                match Where::read(words) {
+                    None => return wrong("no such section"),
+                    known => (place, reason, unit) = (known, false, None),
+                }
                 continue;
             }
             match (words.starts_with(' '), unit) {
@@ -96,31 +139,25 @@ impl Skips {
                         "omitted" => Expect::Omitted,
                         _ => return wrong("neither 'fails', 'varies' nor 'omitted'"),
                     };
-                    let several = several.unwrap_or_default();
+                    let Some(place) = place else { return wrong("no section has begun") };
                     let name = name.trim_start().to_owned();
-                    if !seen.insert((several, unit, name.clone())) {
+                    if !seen.insert((place, unit, name.clone())) {
                         return wrong("it is there twice");
                     }
-                    skips.push(Skip { line: at, unit: unit.into(), expect, name, several });
+                    skips.push(Skip { line: at, unit: unit.into(), expect, name, place });
                 }
-                (false, _) if words == "[any number of shards]" => several = Some(false),
-                (false, _) if words == "[several shards]" => several = Some(true),
                 (false, _) if words.starts_with("because ") => (reason, unit) = (true, None),
-                (false, _) if several.is_none() => return wrong("no section has begun"),
+                (false, _) if place.is_none() => return wrong("no section has begun"),
                 (false, _) if !reason => return wrong("no reason was given"),
                 (false, _) => unit = Some(words),
-            }
-            if words.starts_with('[') {
-                (reason, unit) = (false, None);
             }
         }
         Ok(Skips(skips))
     }
 
-    /// What is said of a unit, when it is run through an endpoint of so many shards.
-    pub(crate) fn of(&self, unit: &str, shards: usize) -> Vec<&Skip> {
-        let several = shards > 1;
-        self.0.iter().filter(|skip| skip.unit == unit && (several || !skip.several)).collect()
+    /// What is said of a unit, when it is played this way.
+    pub(crate) fn of(&self, unit: &str, way: Way) -> Vec<&Skip> {
+        self.0.iter().filter(|skip| skip.unit == unit && skip.place.holds(way)).collect()
     }
 }
 
@@ -140,27 +177,46 @@ unit/a
 because of that
 unit/a
   omitted  three
+[endpoint and host port]
+because of this
+unit/b
+  fails    four
+[host port]
+because of this too
+unit/b
+  fails    five
 ";
 
     #[test]
     fn a_list_is_what_it_looks_like() {
         let skips = Skips::read(LIST).unwrap();
-        let told = |shards| -> Vec<(usize, Expect, String)> {
-            let of = skips.of("unit/a", shards).into_iter();
+        let told = |way| -> Vec<(usize, Expect, String)> {
+            let of = skips.of("unit/a", way).into_iter();
             of.map(|skip| (skip.line, skip.expect, skip.name.clone())).collect()
         };
         let one = (6, Expect::Fails, "one  test".to_owned());
         let two = (7, Expect::Varies, "two *".to_owned());
         let three = (11, Expect::Omitted, "three".to_owned());
-        assert_eq!(told(1), [one.clone(), two.clone()]);
-        assert_eq!(told(3), [one, two, three]);
-        assert!(skips.of("unit/b", 3).is_empty());
+        assert_eq!(told(Way::Endpoint(1)), [one.clone(), two.clone()]);
+        assert_eq!(told(Way::Endpoint(3)), [one, two, three]);
+        assert!(told(Way::Host).is_empty() && told(Way::Idle).is_empty());
+    }
+
+    #[test]
+    fn a_section_holds_for_whom_it_names() {
+        let skips = Skips::read(LIST).unwrap();
+        let told =
+            |way| -> Vec<&str> { skips.of("unit/b", way).iter().map(|s| s.name()).collect() };
+        assert_eq!(told(Way::Endpoint(1)), ["four"]);
+        assert_eq!(told(Way::Endpoint(3)), ["four"]);
+        assert_eq!(told(Way::Host), ["four", "five"]);
+        assert!(told(Way::Idle).is_empty());
     }
 
     #[test]
     fn a_star_stands_for_any_end() {
         let skips = Skips::read(LIST).unwrap();
-        let two = skips.of("unit/a", 1)[1];
+        let two = skips.of("unit/a", Way::Endpoint(1))[1];
         assert!(two.names("two more") && two.names("two *") && !two.names("twofold"));
     }
 
@@ -168,6 +224,7 @@ unit/a
     fn what_is_no_list_is_refused_by_line() {
         for (text, problem) in [
             ("unit/a\n", "line 1: no section"),
+            ("[some shards]\n", "line 1: no such section"),
             ("[several shards]\nunit/a\n", "line 2: no reason"),
             ("[several shards]\n  fails x\n", "line 2: nothing"),
             ("[several shards]\nbecause\nunit/a\n", "line 2: no reason"),

@@ -2,32 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use crate::bed::Way;
 use crate::judge::Verdict;
 
-/// All verdicts: of a unit, and a number of shards.
-pub(crate) type Verdicts = BTreeMap<(String, usize), Verdict>;
+/// All verdicts: of a unit, and the way in which it was played.
+pub(crate) type Verdicts = BTreeMap<(String, Way), Verdict>;
 
-/// Prints a line per unit, and for each number of shards how many tests passed on the bare server,
-/// passed through the endpoint, are listed, and failed.
-pub(crate) fn print(verdicts: &Verdicts, shards: &[usize]) {
+/// Prints a line per unit, and for each way how many tests passed on the bare server, passed that
+/// way, are listed, and failed.
+pub(crate) fn print(verdicts: &Verdicts, ways: &[Way]) {
     let mut units: Vec<&str> = verdicts.keys().map(|(unit, _)| unit.as_str()).collect();
     units.dedup();
     let width = units.iter().map(|unit| unit.len()).max().unwrap_or(0).max("total".len());
     print!("\n{:width$}", "");
-    for count in shards {
-        let title = if *count == 1 { "one shard".into() } else { format!("{count} shards") };
-        print!("  |  {title:<31}");
+    for way in ways {
+        print!("  |  {way:<31}");
     }
     print!("\n{:width$}", "unit");
-    for _ in shards {
+    for _ in ways {
         print!("  |  {:>6} {:>8} {:>8} {:>6}", "bare", "passed", "skipped", "failed");
     }
     println!();
-    let mut totals = vec![[0; 4]; shards.len()];
+    let mut totals = vec![[0; 4]; ways.len()];
     for unit in units {
         print!("{unit:width$}");
-        for (count, total) in shards.iter().zip(&mut totals) {
-            let verdict = verdicts.get(&(unit.to_owned(), *count));
+        for (way, total) in ways.iter().zip(&mut totals) {
+            let verdict = verdicts.get(&(unit.to_owned(), *way));
             let cells = verdict.map(|verdict| {
                 [verdict.bare, verdict.passed, verdict.skipped, verdict.problems.len()]
             });
