@@ -49,6 +49,11 @@ impl Pipe {
         self.over = true;
     }
 
+    /// Whether the peer sends no more, and not all that it sent has been read.
+    pub fn is_left_unread(&self) -> bool {
+        self.over && self.unread() > 0
+    }
+
     /// Moves all that the peer was sent behind what `to` holds.
     pub fn receive(&mut self, to: &mut Vec<u8>) {
         if to.is_empty() {

@@ -23,7 +23,7 @@ use crate::ids::{Time, WorkerId};
 use crate::os::wire::{Pipe, Wire};
 use crate::resp::{Scan, Scanner};
 
-use super::connection::{Connection, Who};
+use super::connection::{Connection, Reading, Who};
 use super::fleet::{Fleet, Shared};
 use super::machine::Machine;
 use super::mailbox::Letter;
@@ -196,7 +196,22 @@ impl<M: Machine> Worker<M> {
                     pipe.hang_up();
                 }
                 self.look_after(who);
+                self.let_go_if_unread(who, now);
             }
+        }
+    }
+
+    /// A guest has left, and the machine doesn't want what it said last, as it waits for something
+    /// that came before: nobody is there to wait.
+    pub(super) fn let_go_if_unread(&mut self, who: Who, now: Time) {
+        let Some(connection) = self.connections.get(who) else {
+            return;
+        };
+        if let Wire::Inside(pipe) = &connection.wire
+            && connection.reading == Reading::Off
+            && pipe.is_left_unread()
+        {
+            self.end(who, "", now);
         }
     }
 

@@ -498,7 +498,10 @@ impl<M: Machine> Worker<M> {
             Output::CloseSession { session, after_flush } => {
                 self.close_session(session, after_flush, now);
             }
-            Output::ReadSession { session, on } => self.set_reading(Who::Session(session), on),
+            Output::ReadSession { session, on } => {
+                self.set_reading(Who::Session(session), on);
+                self.let_go_if_unread(Who::Session(session), now);
+            }
             Output::ReadLink { link, on } => self.set_reading(Who::Link(link), on),
             Output::Mail { to: Destination::Worker(worker), mail } => {
                 self.post(worker, Letter::Mail(mail));

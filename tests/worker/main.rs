@@ -70,7 +70,7 @@ fn what_a_guest_has_said_is_heard_though_it_left_at_once() {
     for _ in 0..500 {
         let (tell, told) = std::sync::mpsc::channel();
         let peer = Peer { address: "host".into(), local: "host:0".into(), fd: -1 };
-        let guest = hall.fleet.enter(peer, None);
+        let guest = hall.fleet.entrance().enter(peer, None);
         let promise = Promise::new(move |reply| tell.send(reply).unwrap());
         guest.say(b"+executed\r\n".to_vec(), 0, promise);
         drop(guest);
