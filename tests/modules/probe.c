@@ -334,7 +334,10 @@ static int call(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModuleCallReply *reply =
         RedisModule_Call(ctx, command, format, argv + 3, (size_t)argc - 3);
     if (reply == NULL) return RedisModule_ReplyWithError(ctx, "ERR the call was refused");
-    RedisModule_ReplyWithCallReply(ctx, reply);
+    if (RedisModule_CallReplyType(reply) == REDISMODULE_REPLY_PROMISE)
+        RedisModule_ReplyWithSimpleString(ctx, "a promise");
+    else
+        RedisModule_ReplyWithCallReply(ctx, reply);
     RedisModule_FreeCallReply(reply);
     return REDISMODULE_OK;
 }

@@ -49,6 +49,9 @@ fn every_kind_of_reply_is_told_apart() {
         let long = "x".repeat(200_000);
         assert_eq!(client.call(&["PROBE.SAY", "SET", "long", &long]).text(), "status 2 OK");
         assert_eq!(say(client, "STRLEN long"), "integer 200000");
+        assert!(say(client, "GET long").starts_with("string 200000 xxxx"));
+        assert_eq!(say(client, "SETRANGE large 20000000 x"), "integer 20000001");
+        assert!(say(client, "GET large").starts_with("string 20000001 "));
         transactions_and_what_is_refused(client);
         let list = stage.host.client().command("CLIENT LIST").text();
         assert!(list.contains("addr=probe_module:0"), "{list}");
