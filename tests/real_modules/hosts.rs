@@ -1,5 +1,5 @@
-//! A host that has data of its own all the same: what replication and files bring is the host's, and
-//! none of it goes to the shards.
+//! A host that has data of its own all the same: what replication and files bring is the host's,
+//! and none of it goes to the shards.
 
 use lab::client::{Client, Value, bulk, ok};
 use lab::cluster::Shards;
