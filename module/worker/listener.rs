@@ -124,7 +124,9 @@ pub(super) fn bind_all(space: FdSpace, settings: &Settings) -> Result<Vec<Door>,
             .map_err(|error| StartError::Listen { address: path.display().to_string(), error })?;
         doors.push(door);
     }
-    if doors.is_empty() { Err(StartError::NoListener) } else { Ok(doors) }
+    // On purpose it is only where the host's own port brings clients.
+    let wanted = settings.port != 0 || settings.tls_port != 0 || !settings.intercept;
+    if doors.is_empty() && wanted { Err(StartError::NoListener) } else { Ok(doors) }
 }
 
 fn bind_word(

@@ -3,6 +3,7 @@
 
 use lab::client::{Client, Value, bulk, ok};
 use lab::cluster::Shards;
+use lab::process::Proc;
 use lab::servers;
 
 use super::{Stage, compile};
@@ -100,6 +101,29 @@ fn scripts_of_the_host_are_refused_what_waits() {
         // On the port itself a script is the shards'.
         let script = "return redis.call('GET', KEYS[1])";
         assert_eq!(client.call(&["EVAL", script, "1", "k"]), bulk("shards"));
+    }
+}
+
+/// Commands of modules stay with the host, also of those that were there first.
+#[test]
+fn a_module_that_was_there_before_keeps_its_commands() {
+    for server in servers::both() {
+        let shards = Shards::of(&server).replicas(0).start();
+        let host = Proc::of(&server)
+            .line(format!("loadmodule {} alone", compile::probe().display()))
+            .line(format!("loadmodule {}", servers::module_path().display()))
+            .line(format!("weir.upstream {}", shards.upstream()))
+            .lines(&["weir.port 0", "enable-module-command yes"])
+            .start();
+        let client = &mut host.client();
+        assert_eq!(client.command("SET k shards"), ok());
+        assert_eq!(call(client, "E", "SET k host"), ok());
+        assert_eq!(call(client, "E", "GET k"), bulk("host"));
+        assert_eq!(client.command("MODULE UNLOAD probe"), ok());
+        assert_refused(&call(client, "E", "GET k"), "unknown command");
+        assert_eq!(client.command("GET k"), bulk("shards"));
+        assert_eq!(client.command("MODULE UNLOAD weir"), ok());
+        assert_eq!(client.command("GET k"), bulk("host"));
     }
 }
 

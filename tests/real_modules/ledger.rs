@@ -9,12 +9,12 @@ use lab::servers;
 
 use super::{Stage, compile};
 
-/// Built as C for one server, as C++ for the other, and the other way round.
+/// Each build on each server: one is loaded from the beginning, the other in its place.
 #[test]
 fn it_answers_when_a_replica_has_what_it_wrote() {
-    let (c, cxx) = (compile::C, compile::CXX);
-    for (server, compiler) in servers::both().iter().zip([c, cxx]) {
-        let module = compile::module(compiler, "examples/ledger.c");
+    let [c, cxx] =
+        [compile::C, compile::CXX].map(|built| compile::module(built, "examples/ledger.c"));
+    for (server, [module, other]) in servers::both().iter().zip([[&c, &cxx], [&cxx, &c]]) {
         let stage = Stage::of(server, Shards::of(server).shards(2), &module.path);
         let mut client = stage.host.host_client();
         let mut via = stage.host.client();
@@ -34,7 +34,7 @@ fn it_answers_when_a_replica_has_what_it_wrote() {
         with_a_stopped_replica(&stage, &mut client);
         with_many_clients(&stage);
         where_it_cant_wait(&mut client);
-        unloaded(&stage, &mut client, &module.path);
+        unloaded(&stage, &mut client, &other.path);
     }
 }
 

@@ -174,6 +174,11 @@ fn sessions_log_in_as_the_setting_says() {
         assert!(say(client, "DEL n").contains("NOPERM"));
         assert_eq!(say(client, "ACL WHOAMI"), "string 3 app");
         assert_eq!(client.command("SET k 5"), ok());
+        // A new password is for sessions that are opened from now on.
+        assert_eq!(client.command("CONFIG SET weir.intercept-password wrong"), ok());
+        assert_eq!(say(client, "GET k"), "string 1 5");
+        assert_eq!(client.command("PROBE.CLOSE"), ok());
+        assert!(say(client, "GET k").contains("WRONGPASS"));
         assert!(client.command("DEL k").is_error("NOPERM"));
     }
 }
