@@ -324,8 +324,18 @@ mod tests {
         let error = bind_all(space(), &settings("127.0.0.1", port, "")).unwrap_err().to_string();
         assert!(error.contains(&format!("can't listen on 127.0.0.1:{port}")), "{error}");
         assert!(error.contains("in use"), "{error}");
-        let nothing = bind_all(space(), &settings("127.0.0.1", 0, "")).unwrap_err();
-        assert!(matches!(nothing, StartError::NoListener));
+    }
+
+    #[test]
+    fn no_door_is_an_error_unless_clients_come_by_the_hosts_port() {
+        let none = settings("127.0.0.1", 0, "");
+        assert!(bind_all(space(), &none).unwrap().is_empty());
+        let alone = Settings { intercept: false, ..none };
+        let nowhere = settings("", free_port(), "");
+        for settings in [alone, nowhere] {
+            let nothing = bind_all(space(), &settings).unwrap_err();
+            assert!(matches!(nothing, StartError::NoListener));
+        }
     }
 
     #[test]
