@@ -26,10 +26,13 @@ pub(super) const DEFAULT_USER: &[u8] = b"default";
 /// What a guest's session is called in the engine's lists: there is no port that it came to.
 pub(super) const LOCAL: &str = "host:0";
 
+/// What stands for the id of a session whose user has no right to know.
+const UNTOLD: u64 = u64::MAX;
+
 /// One of the host's clients.
 pub(super) struct Guest {
     voice: Voice,
-    /// The engine's id of it; 0 until the engine has told.
+    /// The engine's id of it; 0 until the engine has told, [`UNTOLD`] if it won't.
     session: Arc<AtomicU64>,
     /// It has said MULTI. Until it ends that, all that it says belongs to its transaction.
     pub(super) in_multi: bool,
@@ -100,29 +103,37 @@ impl Guest {
         let handle = fleet.entrance().enter(Peer { address, local, fd: -1 }, None);
         let voice = Voice::new(handle, voice::login(settings));
         let session = Arc::new(AtomicU64::new(0));
-        let told = Arc::clone(&session);
+        Self { voice, session, in_multi: false, waits: false, is_default: None }
+    }
+
+    /// Asks the engine what it calls the session.
+    fn ask_session(&self, resp3: bool) {
+        let told = Arc::clone(&self.session);
         let mut request = Vec::new();
         write::request(&mut request, &["CLIENT", "ID"]);
         let promise = Promise::new(move |reply| {
-            let digits = reply.as_deref().and_then(|reply| reply.strip_prefix(b":"));
-            let id = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-            told.store(
-                id.and_then(|id| id.trim_end().parse().ok()).unwrap_or(0),
-                Ordering::Relaxed,
-            );
+            let reply = reply.as_deref().unwrap_or_default();
+            // Who may not ask need not ask again.
+            let untold = if reply.starts_with(b"-NOPERM") { UNTOLD } else { 0 };
+            let digits = reply.strip_prefix(b":").and_then(|it| std::str::from_utf8(it).ok());
+            let id = digits.and_then(|digits| digits.trim_end().parse().ok());
+            told.store(id.unwrap_or(untold), Ordering::Relaxed);
         });
-        voice.say(request, false, promise);
-        Self { voice, session, in_multi: false, waits: false, is_default: None }
+        self.voice.say(request, resp3, promise);
     }
 
     /// The engine's id of its session, if it is known.
     pub(super) fn session(&self) -> Option<u64> {
-        Some(self.session.load(Ordering::Relaxed)).filter(|id| *id != 0)
+        Some(self.session.load(Ordering::Relaxed)).filter(|id| ![0, UNTOLD].contains(id))
     }
 
     /// Says `request`, whose reply is to be in the version that the client speaks.
     pub(super) fn say(&mut self, request: Vec<u8>, resp3: bool, promise: Promise) {
         self.waits = true;
+        // Inside a transaction the question would be a part of it.
+        if self.session.load(Ordering::Relaxed) == 0 && !self.in_multi {
+            self.ask_session(resp3);
+        }
         self.voice.say(request, resp3, promise);
     }
 

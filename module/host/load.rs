@@ -137,7 +137,10 @@ fn serve(
         to_host: to_host(Arc::clone(&asks)),
     };
     let fleet = Fleet::start(setup).map_err(|error| error.to_string())?;
-    let listening = fleet.listening().join(" ");
+    let listening = match fleet.listening() {
+        [] => "the host's own port".to_owned(),
+        doors => doors.join(" "),
+    };
     log::line(
         Level::Notice,
         &format!(

@@ -357,7 +357,7 @@ impl Fleet {
         // Clients, and what guests said, that were still on their way to a worker.
         self.shared.closed.store(true, Ordering::SeqCst);
         for mailbox in &self.shared.mailboxes {
-            while mailbox.take().is_some() {}
+            mailbox.clear();
         }
         if stuck.is_empty() {
             return Ok(());

@@ -259,7 +259,7 @@ impl GuestHandle {
         mailbox.wake();
         // If nobody reads it any more, it is taken out here: its promise must not lie there.
         if self.shared.closed.load(Ordering::SeqCst) {
-            while mailbox.take().is_some() {}
+            mailbox.clear();
         }
     }
 }

@@ -124,7 +124,9 @@ pub(super) fn bind_all(space: FdSpace, settings: &Settings) -> Result<Vec<Door>,
             .map_err(|error| StartError::Listen { address: path.display().to_string(), error })?;
         doors.push(door);
     }
-    if doors.is_empty() { Err(StartError::NoListener) } else { Ok(doors) }
+    // On purpose it is only where the host's own port brings clients.
+    let wanted = settings.port != 0 || settings.tls_port != 0 || !settings.intercept;
+    if doors.is_empty() && wanted { Err(StartError::NoListener) } else { Ok(doors) }
 }
 
 fn bind_word(
@@ -322,8 +324,18 @@ mod tests {
         let error = bind_all(space(), &settings("127.0.0.1", port, "")).unwrap_err().to_string();
         assert!(error.contains(&format!("can't listen on 127.0.0.1:{port}")), "{error}");
         assert!(error.contains("in use"), "{error}");
-        let nothing = bind_all(space(), &settings("127.0.0.1", 0, "")).unwrap_err();
-        assert!(matches!(nothing, StartError::NoListener));
+    }
+
+    #[test]
+    fn no_door_is_an_error_unless_clients_come_by_the_hosts_port() {
+        let none = settings("127.0.0.1", 0, "");
+        assert!(bind_all(space(), &none).unwrap().is_empty());
+        let alone = Settings { intercept: false, ..none };
+        let nowhere = settings("", free_port(), "");
+        for settings in [alone, nowhere] {
+            let nothing = bind_all(space(), &settings).unwrap_err();
+            assert!(matches!(nothing, StartError::NoListener));
+        }
     }
 
     #[test]

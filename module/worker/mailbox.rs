@@ -14,6 +14,7 @@
 //! by `maxclients`, questions by who may ask them, one answer per question; what guests say, by who
 //! lets them in.
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
@@ -81,6 +82,12 @@ impl Mailbox {
     /// The reader's: takes the first letter out.
     pub(super) fn take(&self) -> Option<Letter> {
         self.letters.pop()
+    }
+
+    /// Throws away what nobody will read. First all is taken out: whoever is told that it is lost
+    /// may put in something more, and throw that away too.
+    pub(super) fn clear(&self) {
+        drop(iter::from_fn(|| self.take()).collect::<Vec<_>>());
     }
 
     /// The reader's: whether it may sleep. From a yes on, until [`Mailbox::awake`], letters ring.

@@ -9,8 +9,9 @@
  *   PROBE.COUNTS                 how much was submitted and called back
  *   PROBE.REFUSALS               what functions return that are called wrongly
  *   PROBE.CALL flags command ... RedisModule_Call
- *   PROBE.LATER command ...      RedisModule_Call on the main thread, for no client
- */
+ *   PROBE.LATER command key      RedisModule_Call on the main thread, for no client
+ *
+ * Loaded with an argument it does without Weir. */
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -28,6 +29,8 @@ static const WeirApi *weir;
 static WeirModule *me;
 static WeirSession *session;
 static atomic_long submitted, called;
+/* This thread is in a call of Weir's, in which no callback may come. */
+static __thread int inside;
 
 /* Told when the process ends too: then nobody can ask any more. */
 __attribute__((destructor)) static void tell_counts(void) {
@@ -106,9 +109,14 @@ static int refused(RedisModuleCtx *ctx, RedisModuleBlockedClient *client, int ou
     return RedisModule_ReplyWithSimpleString(ctx, text);
 }
 
+static void count_call(void) {
+    if (inside) abort();
+    called++;
+}
+
 static void said(void *client, const WeirReply *reply) {
     Text text = {NULL, 0};
-    called++;
+    count_call();
     show(&text, reply);
     if (reply->kind != WEIR_REPLY_GONE && (reply->raw == NULL || reply->raw_length < 3))
         add(&text, " no raw");
@@ -131,7 +139,9 @@ static int say(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (session == NULL) session = weir->open(me);
     RedisModuleBlockedClient *client = block(ctx);
     submitted++;
+    inside = 1;
     int outcome = weir->submit(session, (size_t)argc - 1, command, lengths, said, client);
+    inside = 0;
     free(command), free(lengths);
     if (outcome == WEIR_OK) return REDISMODULE_OK;
     submitted--;
@@ -140,7 +150,7 @@ static int say(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
 
 static void acknowledged(void *client, const WeirAcks *acks) {
     Text text = {NULL, 0};
-    called++;
+    count_call();
     if (acks->error != NULL) add(&text, "error %s", acks->error);
     else add(&text, "%" PRId64 " %" PRId64, acks->local, acks->replicas);
     unblock(client, text);
@@ -163,14 +173,16 @@ static int wait_for(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
 
 static int close_it(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     (void)argv, (void)argc;
+    inside = 1;
     weir->close(session);
+    inside = 0;
     session = NULL;
     return RedisModule_ReplyWithSimpleString(ctx, "OK");
 }
 
 static void told(void *client, const WeirShard *const *shards, size_t count) {
     Text text = {NULL, 0};
-    called++;
+    count_call();
     for (size_t i = 0; i < count; i++) {
         const WeirShard *shard = shards[i];
         add(&text, "shard %" PRIu64 " slots %s primary %s state %s", shard->number, shard->slots,
@@ -247,7 +259,7 @@ static void one_less(Stress *stress) {
 
 static void shared_told(void *data, const WeirReply *reply) {
     Stress *stress = data;
-    called++;
+    count_call();
     if (reply->kind == WEIR_REPLY_INTEGER) stress->good++;
     else stress->bad++;
     one_less(stress);
@@ -256,7 +268,7 @@ static void shared_told(void *data, const WeirReply *reply) {
 static void own_told(void *data, const WeirReply *reply) {
     Line *line = data;
     Stress *stress = line->stress;
-    called++;
+    count_call();
     if (reply->kind == WEIR_REPLY_INTEGER) stress->good++;
     else stress->bad++;
     /* Its own key counts its own commands. */
@@ -277,9 +289,11 @@ static void *hurry(void *data) {
     WeirSession *session = line->session;
     for (long i = 0, each = stress->each; i < each; i++) {
         submitted += 2;
+        inside = 1;
         /* What is full isn't full for long. Not before the last is submitted is `stress` freed. */
         while (weir->submit(stress->shared, 2, shared, NULL, shared_told, stress) == WEIR_FULL) {}
         while (weir->submit(session, 2, own, NULL, own_told, line) == WEIR_FULL) {}
+        inside = 0;
     }
     return NULL;
 }
@@ -316,7 +330,9 @@ static int flood(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (session == NULL) session = weir->open(me);
     for (long long i = 0; i < times; i++) {
         submitted++;
+        inside = 1;
         int outcome = weir->submit(session, (size_t)argc - 2, command, lengths, said, NULL);
+        inside = 0;
         if (outcome == WEIR_OK) done++;
         else submitted--;
     }
@@ -334,7 +350,10 @@ static int call(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModuleCallReply *reply =
         RedisModule_Call(ctx, command, format, argv + 3, (size_t)argc - 3);
     if (reply == NULL) return RedisModule_ReplyWithError(ctx, "ERR the call was refused");
-    RedisModule_ReplyWithCallReply(ctx, reply);
+    if (RedisModule_CallReplyType(reply) == REDISMODULE_REPLY_PROMISE)
+        RedisModule_ReplyWithSimpleString(ctx, "a promise");
+    else
+        RedisModule_ReplyWithCallReply(ctx, reply);
     RedisModule_FreeCallReply(reply);
     return REDISMODULE_OK;
 }
@@ -374,20 +393,20 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
         {"probe.refusals", refusals}, {"probe.stress", stress}, {"probe.flood", flood},
         {"probe.call", call},         {"probe.later", later},
     };
-    (void)argv, (void)argc;
+    (void)argv;
     if (RedisModule_Init(ctx, "probe", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK)
         return REDISMODULE_ERR;
-    weir = WEIR_LOAD(RedisModule_GetSharedAPI, ctx);
-    if (weir == NULL) return REDISMODULE_ERR;
+    if (argc == 0) weir = WEIR_LOAD(RedisModule_GetSharedAPI, ctx);
+    if (argc == 0 && weir == NULL) return REDISMODULE_ERR;
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (RedisModule_CreateCommand(ctx, commands[i].name, commands[i].run, "", 0, 0, 0) !=
             REDISMODULE_OK)
             return REDISMODULE_ERR;
-    me = weir->join("probe module");
-    return me != NULL ? REDISMODULE_OK : REDISMODULE_ERR;
+    if (weir != NULL) me = weir->join("probe module");
+    return REDISMODULE_OK;
 }
 
 int RedisModule_OnUnload(RedisModuleCtx *ctx) {
     (void)ctx;
-    return weir->leave(me) == WEIR_OK ? REDISMODULE_OK : REDISMODULE_ERR;
+    return weir == NULL || weir->leave(me) == WEIR_OK ? REDISMODULE_OK : REDISMODULE_ERR;
 }

@@ -6,13 +6,17 @@
 //!              have it; loaded, unloaded, and in the wrong order
 //!   sessions   every kind of reply, counts of WAIT, users, the state of shards; many threads
 //!   ends       each callback comes once, whatever ends: a session, a connection, the server
+//!   calls      what another module, a script or a transaction may say on the host's own port
+//!   hosts      a host that is a replica, or reads an append-only file
 //! ```
 
 #![cfg(feature = "host")]
 #![allow(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+mod calls;
 mod compile;
 mod ends;
+mod hosts;
 mod ledger;
 mod sessions;
 

@@ -49,6 +49,9 @@ fn every_kind_of_reply_is_told_apart() {
         let long = "x".repeat(200_000);
         assert_eq!(client.call(&["PROBE.SAY", "SET", "long", &long]).text(), "status 2 OK");
         assert_eq!(say(client, "STRLEN long"), "integer 200000");
+        assert!(say(client, "GET long").starts_with("string 200000 xxxx"));
+        assert_eq!(say(client, "SETRANGE large 20000000 x"), "integer 20000001");
+        assert!(say(client, "GET large").starts_with("string 20000001 "));
         transactions_and_what_is_refused(client);
         let list = stage.host.client().command("CLIENT LIST").text();
         assert!(list.contains("addr=probe_module:0"), "{list}");
@@ -103,10 +106,15 @@ fn waits_count_what_is_true() {
         assert_eq!(say(client, "SET k 1"), "status 2 OK");
         assert_eq!(client.command("PROBE.WAIT 2 20000").text(), "0 2");
         assert_eq!(client.command("PROBE.WAITAOF 1 2 20000").text(), "1 2");
+        // ALL, and MAJORITY.
+        assert_eq!(client.command("PROBE.WAIT -1 20000").text(), "0 2");
+        assert_eq!(client.command("PROBE.WAITAOF 1 -2 20000").text(), "1 2");
         stage.shards.replica(0, 0).stop();
         assert_eq!(say(client, "SET k 2"), "status 2 OK");
         assert_eq!(client.command("PROBE.WAIT 2 300").text(), "0 1");
         assert_eq!(client.command("PROBE.WAITAOF 1 2 300").text(), "1 1");
+        let told = client.command("PROBE.WAIT -1 300").text();
+        assert!(told.starts_with("error NOREPLICAS"), "{told}");
         stage.shards.replica(0, 1).stop();
         assert_eq!(say(client, "SET k 3"), "status 2 OK");
         assert_eq!(client.command("PROBE.WAIT 1 300").text(), "0 0");
@@ -171,6 +179,18 @@ fn sessions_log_in_as_the_setting_says() {
         assert!(say(client, "DEL n").contains("NOPERM"));
         assert_eq!(say(client, "ACL WHOAMI"), "string 3 app");
         assert_eq!(client.command("SET k 5"), ok());
+        // Who was let in late can be unblocked too.
+        let id = client.command("CLIENT ID").int();
+        client.send(&["BLPOP", "nothing", "0"]);
+        let mut other = stage.host.host_client();
+        let unblock = format!("CLIENT UNBLOCK {id}");
+        lab::eventually("it is unblocked", || other.command(&unblock) == Value::Int(1));
+        assert!(client.read().is_nil());
+        // A new password is for sessions that are opened from now on.
+        assert_eq!(client.command("CONFIG SET weir.intercept-password wrong"), ok());
+        assert_eq!(say(client, "GET k"), "string 1 5");
+        assert_eq!(client.command("PROBE.CLOSE"), ok());
+        assert!(say(client, "GET k").contains("WRONGPASS"));
         assert!(client.command("DEL k").is_error("NOPERM"));
     }
 }

@@ -113,5 +113,5 @@ candidate() {
 }
 
 compiler() {
-    have cc && have make || install_packages build-essential || die "no C compiler and make"
+    have cc && have c++ && have make || install_packages build-essential || die "no C and C++ compiler and make"
 }

@@ -2,7 +2,7 @@
 #
 # Gets what this repository needs from the machine that it is cloned to, and nothing that is there already:
 #
-#   servers.sh build-deps   a C compiler, make, and libclang (for bindgen), by apt
+#   servers.sh build-deps   a C and a C++ compiler, make, and libclang (for bindgen), by apt
 #   servers.sh servers      one Valkey and one Redis, 7.2 or newer: server, cli and benchmark; and openssl
 #   servers.sh suite        Redis's own tests, and tclsh, which they are written for
 #   servers.sh bench        nutcracker (twemproxy), which `make bench` compares with
