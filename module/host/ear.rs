@@ -24,7 +24,7 @@ use crate::engine::{Level, Peer};
 use crate::limits;
 use crate::resp::{Element, Elements, write};
 use crate::settings::Settings;
-use crate::worker::{Fleet, GuestHandle, Promise};
+use crate::worker::{Farewell, Fleet, GuestHandle, Promise};
 
 /// See the module's picture. Main thread.
 pub(super) struct Ear {
@@ -99,7 +99,7 @@ impl Ear {
             let _alive = &alive;
             hear(push, &into, &tell, || ring.ring());
         };
-        let handle = fleet.entrance().enter(peer, Some(Box::new(hear)));
+        let handle = fleet.entrance().enter(peer, Some(Box::new(hear)), Farewell::Cut);
         let (mut requests, mut mute) = (Vec::new(), 0);
         if let Some(login) = login(settings) {
             (requests, mute) = (login, 1);

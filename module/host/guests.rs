@@ -18,7 +18,7 @@ use super::voice::{self, Voice};
 use crate::engine::Peer;
 use crate::resp::write;
 use crate::settings::Settings;
-use crate::worker::{Fleet, Promise};
+use crate::worker::{Farewell, Fleet, Promise};
 
 /// The name of the user that every connection begins as.
 pub(super) const DEFAULT_USER: &[u8] = b"default";
@@ -100,7 +100,8 @@ impl Guests {
 impl Guest {
     fn enter(connection: &Connection, fleet: &Fleet, settings: &Settings) -> Self {
         let (address, local) = (connection.address.clone(), LOCAL.to_owned());
-        let handle = fleet.entrance().enter(Peer { address, local, fd: -1 }, None);
+        let handle =
+            fleet.entrance().enter(Peer { address, local, fd: -1 }, None, Farewell::HangUp);
         let voice = Voice::new(handle, voice::login(settings));
         let session = Arc::new(AtomicU64::new(0));
         Self { voice, session, in_multi: false, waits: false, is_default: None }

@@ -39,6 +39,16 @@ pub type Hear = Box<dyn Fn(&[u8]) + Send>;
 
 type Keep = Box<dyn FnOnce(Option<Vec<u8>>) + Send>;
 
+/// What becomes of what a guest has said, when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It is still executed, as that of a client that sends a command and closes its connection,
+    /// but for what would wait.
+    HangUp,
+    /// Whoever is owed a reply is told at once that there will be none.
+    Cut,
+}
+
 /// Who waits for a reply. It is told exactly once, whatever happens: a promise that is dropped says
 /// that no reply will come.
 pub struct Promise(Option<Keep>);
@@ -83,7 +93,7 @@ pub(super) enum Word {
         mute: usize,
         promise: Promise,
     },
-    Leave,
+    Leave(Farewell),
 }
 
 impl fmt::Debug for Word {
@@ -92,7 +102,7 @@ impl fmt::Debug for Word {
             Self::Enter(..) => "Enter",
             // Not what: there may be a password in it.
             Self::Say { .. } => "Say",
-            Self::Leave => "Leave",
+            Self::Leave(_) => "Leave",
         })
     }
 }
@@ -185,11 +195,14 @@ impl<M: Machine> Worker<M> {
                 }
                 self.look_after(who);
             }
-            Word::Leave => {
+            Word::Leave(farewell) => {
                 let Some(&session) = self.guests.get(&id) else {
                     return;
                 };
                 let who = Who::Session(session);
+                if farewell == Farewell::Cut {
+                    return self.end(who, "", now);
+                }
                 if let Some(Wire::Inside(pipe)) =
                     self.connections.get_mut(who).map(|connection| &mut connection.wire)
                 {
@@ -228,13 +241,12 @@ impl<M: Machine> Worker<M> {
     }
 }
 
-/// A guest, as whoever let it in holds it. When this is dropped the guest leaves: what it has said
-/// is still executed, as that of a client who sends a command and closes its connection, but for
-/// what would wait.
+/// A guest, as whoever let it in holds it. When this is dropped the guest leaves: see [`Farewell`].
 pub struct GuestHandle {
     shared: Arc<Shared>,
     worker: WorkerId,
     id: GuestId,
+    farewell: Farewell,
 }
 
 impl fmt::Debug for GuestHandle {
@@ -266,7 +278,7 @@ impl GuestHandle {
 
 impl Drop for GuestHandle {
     fn drop(&mut self) {
-        self.tell(Word::Leave);
+        self.tell(Word::Leave(self.farewell));
     }
 }
 
@@ -285,11 +297,11 @@ impl fmt::Debug for Entrance {
 
 impl Entrance {
     /// Lets in a client that has no socket. Its pushes go to `hear`.
-    pub fn enter(&self, peer: Peer, hear: Option<Hear>) -> GuestHandle {
+    pub fn enter(&self, peer: Peer, hear: Option<Hear>, farewell: Farewell) -> GuestHandle {
         let number = self.shared.guests.fetch_add(1, Ordering::Relaxed);
         let worker = WorkerId((number % u64::from(self.workers())) as u16);
         let shared = Arc::clone(&self.shared);
-        let handle = GuestHandle { shared, worker, id: GuestId(number) };
+        let handle = GuestHandle { shared, worker, id: GuestId(number), farewell };
         handle.tell(Word::Enter(peer, hear));
         handle
     }

@@ -45,6 +45,6 @@ mod turn;
 
 pub use fleet::{Fleet, FleetSetup, Ground, Log, Stuck, ToHost};
 pub use guard::OnPanic;
-pub use guest::{Entrance, GuestHandle, Hear, Promise};
+pub use guest::{Entrance, Farewell, GuestHandle, Hear, Promise};
 pub use listener::StartError;
 pub use machine::{Machine, Place};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use weir::engine::{Asker, Mail, Peer, Question};
 use weir::ids::WorkerId;
 use weir::settings::Settings;
-use weir::worker::{Fleet, Promise, StartError};
+use weir::worker::{Farewell, Fleet, Promise, StartError};
 
 use echo::{Caller, Echo, Hall, eventually, ground, settings};
 
@@ -70,7 +70,7 @@ fn what_a_guest_has_said_is_heard_though_it_left_at_once() {
     for _ in 0..500 {
         let (tell, told) = std::sync::mpsc::channel();
         let peer = Peer { address: "host".into(), local: "host:0".into(), fd: -1 };
-        let guest = hall.fleet.entrance().enter(peer, None);
+        let guest = hall.fleet.entrance().enter(peer, None, Farewell::HangUp);
         let promise = Promise::new(move |reply| tell.send(reply).unwrap());
         guest.say(b"+executed\r\n".to_vec(), 0, promise);
         drop(guest);

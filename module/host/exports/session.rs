@@ -10,7 +10,7 @@ use super::{Outcome, if_open};
 use crate::engine::Peer;
 use crate::limits;
 use crate::resp::write;
-use crate::worker::Promise;
+use crate::worker::{Farewell, Promise};
 
 use super::super::guests::LOCAL;
 use super::super::roads;
@@ -66,7 +66,7 @@ impl Session {
         let mut opened = None;
         if_open(|gate| {
             let (address, local) = (format!("{}:0", module.name), LOCAL.to_owned());
-            let handle = gate.entrance.enter(Peer { address, local, fd: -1 }, None);
+            let handle = gate.entrance.enter(Peer { address, local, fd: -1 }, None, Farewell::Cut);
             let session = Arc::new(Self {
                 module: Arc::clone(module),
                 voice: Voice::new(handle, gate.login.clone()),
