@@ -22,6 +22,7 @@ use super::log;
 use super::voice::login;
 use crate::engine::{Level, Peer};
 use crate::limits;
+use crate::os::clock;
 use crate::resp::{Element, Elements, write};
 use crate::settings::Settings;
 use crate::worker::{Farewell, Fleet, GuestHandle, Promise};
@@ -33,6 +34,8 @@ pub(super) struct Ear {
     hears: Weak<()>,
     /// Something was subscribed to.
     confirmed: Receiver<()>,
+    /// How often that has yet to be said.
+    missing: usize,
     shard_channels: HashSet<Vec<u8>>,
     /// Before the inbox, of which the event loop has the address.
     _bell: LoopBell,
@@ -108,26 +111,28 @@ impl Ear {
         // This has no reply of its own: it is confirmed by a push.
         write::request(&mut requests, &["PSUBSCRIBE", "*"]);
         handle.say(requests, mute, Promise::new(|_| {}));
-        let ear = Self {
+        let mut ear = Self {
             handle,
             hears,
             confirmed,
+            missing: 1,
             shard_channels: HashSet::new(),
             _bell: bell,
             _inbox: inbox,
         };
-        ear.await_confirmation();
+        ear.await_confirmations();
         Some(ear)
     }
 
     fn listen_to_shard_channels(&mut self, command: Passing<'_>) {
+        let was_late = self.is_late();
         for channel in (1..).map_while(|at| command.arg(at)) {
             if self.shard_channels.contains(channel) {
                 continue;
             }
             if self.shard_channels.len() == limits::EAR_SHARD_CHANNELS_MAX {
                 log::line(Level::Warning, "too many shard channels are listened to on this port");
-                return;
+                break;
             }
             self.shard_channels.insert(channel.to_vec());
             let mut request = Vec::new();
@@ -135,15 +140,31 @@ impl Ear {
             // Behind it, so that there is a reply.
             write::request(&mut request, &["PING"]);
             self.handle.say(request, 0, Promise::new(|_| {}));
-            self.await_confirmation();
+            self.missing += 1;
         }
+        if !was_late {
+            self.await_confirmations();
+        }
+    }
+
+    /// Whether the shards owe a confirmation from before: then nobody waits for another, or whoever
+    /// subscribes again and again would keep the host from serving anybody.
+    fn is_late(&mut self) -> bool {
+        while self.missing > 0 && self.confirmed.try_recv().is_ok() {
+            self.missing -= 1;
+        }
+        self.missing > 0
     }
 
     /// So that a client which has seen its subscription confirmed misses nothing. The host serves
     /// nobody meanwhile.
-    fn await_confirmation(&self) {
-        if self.confirmed.recv_timeout(limits::EAR_WAIT_MAX).is_err() {
-            log::line(Level::Notice, "the shards are slow to confirm a subscription");
+    fn await_confirmations(&mut self) {
+        let until = clock::now() + limits::EAR_WAIT_MAX;
+        while self.missing > 0 {
+            if self.confirmed.recv_timeout(until.since(clock::now())).is_err() {
+                return log::line(Level::Notice, "the shards are slow to confirm a subscription");
+            }
+            self.missing -= 1;
         }
     }
 }

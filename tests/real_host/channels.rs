@@ -66,3 +66,32 @@ fn shard_channels_are_heard_by_their_names() {
         }
     }
 }
+
+/// Who subscribes while the shards don't answer costs the host one short wait, and not one each.
+#[test]
+fn shards_that_do_not_answer_hold_up_the_host_once() {
+    let server = &servers::both()[0];
+    let database = Database::start(server, 1, 0, &[]);
+    let mut listens = database.port();
+    listens.command("SUBSCRIBE news");
+    database.shards.primary(0).stop();
+    let mut many = vec!["SSUBSCRIBE".to_owned()];
+    many.extend((0..500).map(|number| format!("c{number}")));
+    let begun = std::time::Instant::now();
+    for round in 0..20 {
+        let mut client = database.port();
+        client.send(&many);
+        client.send(&["SSUBSCRIBE", &format!("d{round}")]);
+        assert_eq!(database.port().command("PING").text(), "PONG");
+    }
+    // One wait of 100 ms; one for each would be two seconds at least.
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    database.shards.primary(0).cont();
+    let mut says = database.endpoint();
+    listens.command("SSUBSCRIBE c7");
+    super::until("what was subscribed to meanwhile is heard", || {
+        says.command("SPUBLISH c7 late").int();
+        !listens.is_silent(Duration::from_millis(20))
+    });
+    assert_eq!(message(&mut listens), ["smessage", "c7", "late"]);
+}
