@@ -30,7 +30,24 @@ const LONG: &[&str] = &[
 ];
 
 /// What is played on the host's own port: units about data. A name stands for all that begin so.
-const ON_HOST: &[&str] = &["unit/expire", "unit/multi", "unit/scripting", "unit/type/"];
+const ON_HOST: &[&str] = &[
+    "unit/bitfield",
+    "unit/bitops",
+    "unit/dump",
+    "unit/expire",
+    "unit/functions",
+    "unit/geo",
+    "unit/hyperloglog",
+    "unit/keyspace",
+    "unit/lazyfree",
+    "unit/multi",
+    "unit/protocol",
+    "unit/quit",
+    "unit/scan",
+    "unit/scripting",
+    "unit/sort",
+    "unit/type/",
+];
 
 /// What CI plays of these: transactions, commands that wait, and replies of most kinds.
 const ON_HOST_PART: &[&str] = &["unit/multi", "unit/type/incr", "unit/type/stream-cgroups"];
@@ -40,16 +57,22 @@ const ON_HOST_PART: &[&str] = &["unit/multi", "unit/type/incr", "unit/type/strea
 const IDLE: &[&str] = &[
     "unit/acl",
     "unit/auth",
+    "unit/client-eviction",
+    "unit/info",
     "unit/introspection",
     "unit/introspection-2",
     "unit/limits",
     "unit/maxmemory",
+    "unit/memefficiency",
     "unit/multi",
+    "unit/oom-score-adj",
     "unit/other",
     "unit/querybuf",
     "unit/scripting",
+    "unit/shutdown",
     "unit/wait",
     "integration/aof",
+    "integration/logging",
     "integration/rdb",
     "integration/replication-psync",
 ];
