@@ -96,7 +96,8 @@ enum {
     /* The session is owed too much: WEIR_OWED_MAX replies, or the requests that aren't answered
      * yet have WEIR_OWED_BYTES_MAX bytes together. Try again when some have been answered. */
     WEIR_FULL = 2,
-    /* An argument that makes no sense: no command, or a negative number of replicas. */
+    /* An argument that makes no sense: no session, no command, or a negative number other than
+     * WEIR_ALL and WEIR_MAJORITY. */
     WEIR_INVALID = 3,
     /* Of `leave`: callbacks are still under way after ten seconds. */
     WEIR_BUSY = 4
@@ -250,10 +251,10 @@ typedef struct WeirApi {
      * NULL if the endpoint is stopped or the module has left. */
     WeirSession *(*open)(WeirModule *module);
 
-    /* Ends a session. Callbacks that are still due are called soon, by other threads, with
-     * WEIR_REPLY_GONE or an error. `session` must not be used any more, by any thread. A callback
-     * may close its session, even if the call that it is due to hasn't returned yet. NULL is
-     * ignored. */
+    /* Ends a session, at once. Commands that haven't been answered may or may not be executed;
+     * their callbacks are called soon, by other threads, with WEIR_REPLY_GONE or an error.
+     * `session` must not be used any more, by any thread. A callback may close its session, even
+     * if the call that it is due to hasn't returned yet. NULL is ignored. */
     void (*close)(WeirSession *session);
 
     /* Says a command: `argc` arguments, its name first, of `argvlen[i]` bytes each, or, if

@@ -71,7 +71,11 @@ fn a_module_that_leaves_is_called_back_before() {
             let load = format!("MODULE LOAD {}", compile::probe().display());
             assert_eq!(client.command(&load), ok());
         }
+        // Though no shard answers.
+        stage.shards.iter().for_each(|shard| shard.primary.stop());
+        assert_eq!(client.command("PROBE.FLOOD 20000 INCR n"), Value::Int(20000));
         assert_eq!(client.command("MODULE UNLOAD probe"), ok());
+        stage.shards.iter().for_each(|shard| shard.primary.cont());
         assert_eq!(client.command("MODULE UNLOAD weir"), ok());
         assert!(!stage.host.log().contains("a bug in"), "{}", stage.host.log_end());
     }
