@@ -52,7 +52,7 @@ sim: ## the simulation: SEED=n for one world, SEEDS=n for that many
 sanitize: build ## the host's own port and other modules, in servers built with AddressSanitizer
 	@tests/setup/servers.sh servers sanitized
 	ASAN_OPTIONS=detect_leaks=0 WEIR_VALKEY_SERVER=$(abspath .servers/sanitized/valkey-server) \
-	WEIR_REDIS_SERVER=$(abspath .servers/sanitized/redis-server) cargo test --test real_host
+	WEIR_REDIS_SERVER=$(abspath .servers/sanitized/redis-server) cargo test --test real_host --test real_modules
 
 bench: setup build ## the same load on a primary, on nutcracker and on the endpoint; ROUNDS=n
 	@tests/setup/servers.sh bench

@@ -40,6 +40,9 @@ static BLOCKED: BlockCallbacks =
 const CLOSED: &str = "IOERR the connection to the database was closed, so this command's outcome is \
                       unknown: it may or may not have been executed";
 const BUG: &str = "ERR a bug of the module weir: see the log";
+/// Source: valkey 9.1 `module.c`, `moduleBlockClient`.
+const CANT_BLOCK: &str = "ERR the server can't make this client wait: newer versions of Valkey can't if it \
+                          listens to channels; use another connection, or the endpoint's port";
 const NO_CONNECTION: &str = "ERR this is for connections: a module uses the functions of weir.h";
 const NOT_RUNNING: &str = "ERR the endpoint is not running";
 const CANT_WAIT: &str = "ERR this has to wait for an answer, so it can't be used inside the host's \
@@ -291,7 +294,7 @@ fn object(ctx: Ctx<'_>, user: &ServerString, args: Args<'_>) -> Option<Vec<u8>> 
 /// Says a command, or something in place of it, and blocks the client.
 fn send(ctx: Ctx<'_>, guest: &mut Guest, command: Args<'_>, instead: Option<Instead>) -> c_int {
     let Some(client) = ctx.block(&BLOCKED, 0) else {
-        return ctx.reply_error("ERR the server can't block this client");
+        return ctx.reply_error(CANT_BLOCK);
     };
     let mut request = Vec::new();
     match &instead {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lab::client::{Client, bulk};
-use lab::servers;
+use lab::servers::{self, Flavor};
 
 use super::Database;
 
@@ -36,8 +36,14 @@ fn each_message_comes_once_to_each_who_listens() {
         let mut third = database.port();
         third.command("HELLO 3");
         third.command("SUBSCRIBE mine");
-        assert_eq!(third.command("SET k 1"), lab::client::ok());
-        assert_eq!(third.command("GET k"), bulk("1"));
+        let told = third.command("SET k 1");
+        if told == lab::client::ok() {
+            assert_eq!(third.command("GET k"), bulk("1"));
+        } else {
+            // Valkey 9.1 lets no module make such a client wait.
+            assert_eq!(server.flavor, Flavor::Valkey);
+            assert!(told.error_text().unwrap().contains("listens to channels"), "{told:?}");
+        }
     }
 }
 
