@@ -9,6 +9,8 @@
 //!   WEIR.SHARDS --> commands --> block, ask ---------------- send -+-> question
 //!        reply <--- commands <-- unblock <---- asks <--------------+-- answer
 //!   INFO ---------> info <-------------- reads atomics ------------+-- stats
+//!   a client's GET --> pass --> block; guests ----------------- say -+-> a guest's session
+//!        reply <------- pass <-- unblock <---------------------------+-- its reply
 //!   modules of the host --> exports <----- guests, asks ------------+-- replies, by weir.h
 //!                                        log <---------------------+-- lines
 //!   OnUnload, shutdown ------------------------------- Fleet::stop
@@ -17,7 +19,7 @@
 //! Rules of the edge:
 //!
 //! * Every function that the server calls runs inside `guard`: no panic crosses.
-//! * `api.rs` is the only file that touches the server's functions; `unsafe` elsewhere only turns
+//! * `api/` is the only room that touches the server's functions; `unsafe` elsewhere only turns
 //!   the server's pointers into `api`'s types.
 //! * What other modules call (`exports/`) may be called on any thread: it knows nothing of `state`.
 //! * A worker thread uses three of the server's functions, which are safe from any thread: the log,

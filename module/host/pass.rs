@@ -48,6 +48,10 @@ const NOT_RUNNING: &str = "ERR the endpoint is not running";
 const CANT_WAIT: &str = "ERR this has to wait for an answer, so it can't be used inside the host's \
                          own MULTI, a script or another module's call";
 
+/// What the default user's commands become, and what users need to be allowed for those that the
+/// host doesn't know.
+const WORK: &str = "weir.do";
+
 /// What the filter makes commands of.
 pub(super) struct Names {
     pass: ServerString,
@@ -56,7 +60,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self { pass: ServerString::new("weir.pass"), work: ServerString::new("weir.do") }
+        Self { pass: ServerString::new("weir.pass"), work: ServerString::new(WORK) }
     }
 }
 
@@ -224,7 +228,7 @@ fn pass(ctx: Ctx<'_>, args: Args<'_>, named_only: bool) -> c_int {
     if named_only && is_default(&user) {
         return ctx.reply_error(text::NO_AUTH);
     }
-    let objection = object(ctx, &user, args);
+    let objection = object(ctx, &user, command);
     if objection.is_none()
         && roads::road(name, command.get(1)) == Road::Unblock
         && let Some(answered) = unblock(ctx, command)
@@ -278,14 +282,14 @@ fn in_place_of(name: &[u8], objection: Vec<u8>) -> Instead {
 }
 
 /// Why the host wouldn't run this command for this user, if it wouldn't.
-fn object(ctx: Ctx<'_>, user: &ServerString, args: Args<'_>) -> Option<Vec<u8>> {
-    let command = args.behind(1);
+fn object(ctx: Ctx<'_>, user: &ServerString, command: Args<'_>) -> Option<Vec<u8>> {
     let permission = ctx.permission(user, command);
     if permission == Permission::Granted {
         return None;
     }
-    // A shard may have a command that the host has not. It is for those who may say anything.
-    if permission == Permission::Unknown && ctx.permission(user, args) == Permission::Granted {
+    // A shard may have a command that the host has not. It is for those who may say WEIR.DO: not
+    // WEIR.PASS, which everybody may.
+    if permission == Permission::Unknown && ctx.may_say(user, &ServerString::new(WORK), command) {
         return None;
     }
     ctx.objection(command)

@@ -117,3 +117,30 @@ fn guests_log_in_to_the_shards_as_they_are_told() {
         assert_eq!(host.log().contains("weir.intercept-user can't log in"), !may);
     }
 }
+
+/// What only the shards have is for those who may say anything: of its keys the host knows nothing.
+#[test]
+fn a_command_that_the_host_does_not_have_needs_the_right_to_weir_do() {
+    for server in servers::both() {
+        // As if LPOS were a module's on the shards.
+        let database = Database::start(&server, 1, 0, &["rename-command LPOS \"\""]);
+        let mut admin = database.port();
+        assert_eq!(admin.command("RPUSH x a").int(), 1);
+        assert_eq!(admin.command("LPOS x a").int(), 0);
+        for line in [
+            "ACL SETUSER narrow on >p ~* +get",
+            "ACL SETUSER trusted on >p ~* +get +weir.do",
+            "ACL SETUSER all on >p ~* &* +@all",
+        ] {
+            assert_eq!(admin.command(line), ok(), "{line}");
+        }
+        for (user, may) in [("narrow", false), ("trusted", true), ("all", true)] {
+            let mut client = database.port();
+            assert_eq!(client.call(&["AUTH", user, "p"]), ok());
+            for line in ["LPOS x a", "WEIR.PASS LPOS x a", "WEIR.DO LPOS x a"] {
+                let told = client.command(line);
+                assert_eq!(told.error_text().is_none(), may, "{user}: {line}: {told:?}");
+            }
+        }
+    }
+}

@@ -152,6 +152,18 @@ impl Ctx<'_> {
         }
     }
 
+    /// Whether a user may say `name` with these arguments.
+    pub(in crate::host) fn may_say(
+        self,
+        user: &ServerString,
+        name: &ServerString,
+        args: Args<'_>,
+    ) -> bool {
+        let words: Vec<_> =
+            std::iter::once(name.raw()).chain(args.strings.iter().copied()).collect();
+        self.permission(user, Args { strings: &words }) == Permission::Granted
+    }
+
     /// What the host would answer to a command of this client instead of running it: that it has
     /// no such command, that the number of arguments is wrong, or that the user may not. None if
     /// it would run it. What the user may not comes into the host's ACL LOG.
