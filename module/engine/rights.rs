@@ -285,6 +285,8 @@ impl Engine {
                 return Right::Unknown;
             }
             if !may_wait {
+                // Nobody waits, so nobody has waited for too long when it is asked for next.
+                known.wanted = None;
                 return Right::Unknown;
             }
         }

@@ -518,3 +518,23 @@ fn who_loses_the_connection_that_tracks_forgets_all_and_tracks_anew() {
     pin(&mut desk, "NOLOOP\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n", b"+OK\r\n$1\r\n2\r\n");
     assert_eq!(desk.told(), "$1\r\n2\r\n");
 }
+
+/// Seed 2015 of the simulation: that nobody could say in time was remembered for the next.
+#[test]
+fn a_right_that_nobody_could_be_asked_for_is_asked_for_anew() {
+    let mut desk = Desk::without_shard();
+    desk.pass(Duration::from_millis(200));
+    desk.ask(b"WAIT 0 0\r\n");
+    assert!(desk.told().starts_with("-CLUSTERDOWN shard 0 "));
+    desk.open_next();
+    desk.greet(0);
+    // As long as a client waits at most until a shard has first said what it may do.
+    desk.pass(limits::RIGHT_FIRST_MAX);
+    desk.ask(b"WAIT 0 0\r\n");
+    assert_eq!(desk.told(), "", "it waits for the shard's word");
+    desk.granting = true;
+    desk.open_all();
+    desk.granting = false;
+    assert_eq!(desk.told(), "", "and then for a count");
+    assert!(desk.find_sent("WAIT").is_some_and(|(_, sent)| sent.contains("INFO")));
+}
