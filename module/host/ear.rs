@@ -12,28 +12,30 @@
 
 use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 
 use super::api::{self, LoopBell, Passing};
 use super::guard::guard;
 use super::guests::LOCAL;
 use super::log;
-use super::voice::login;
+use super::voice::{self, Voice};
 use crate::engine::{Level, Peer};
 use crate::limits;
 use crate::os::clock;
 use crate::resp::{Element, Elements, write};
 use crate::settings::Settings;
-use crate::worker::{Farewell, Fleet, GuestHandle, Promise};
+use crate::worker::{Farewell, Fleet, Promise};
 
 /// See the module's picture. Main thread.
 pub(super) struct Ear {
-    handle: GuestHandle,
-    /// The worker's end of it: gone if somebody has killed the session.
-    hears: Weak<()>,
-    /// Something was subscribed to.
-    confirmed: Receiver<()>,
+    voice: Voice,
+    /// Somebody has killed the session, or a shard has refused to be listened to.
+    deaf: Arc<AtomicBool>,
+    /// Something was subscribed to, or refused.
+    settled: Receiver<()>,
+    settle: Sender<()>,
     /// How often that has yet to be said.
     missing: usize,
     shard_channels: HashSet<Vec<u8>>,
@@ -73,17 +75,26 @@ impl Ear {
         fleet: &Fleet,
         settings: &Settings,
     ) {
-        if ear.as_ref().is_none_or(|ear| ear.hears.strong_count() == 0) {
-            *ear = Self::open(fleet, settings);
+        let mut was_late = ear.as_mut().is_some_and(Self::is_late);
+        if ear.as_ref().is_none_or(|ear| ear.deaf.load(Ordering::Relaxed)) {
+            let before = ear.take().map(|ear| ear.shard_channels).unwrap_or_default();
+            *ear = Self::open(fleet, settings, before);
+            was_late = false;
         }
-        let shard_channels =
-            command.arg(0).is_some_and(|name| name.eq_ignore_ascii_case(b"ssubscribe"));
-        if let Some(ear) = ear.as_mut().filter(|_| shard_channels) {
+        let Some(ear) = ear else {
+            return;
+        };
+        if command.arg(0).is_some_and(|name| name.eq_ignore_ascii_case(b"ssubscribe")) {
             ear.listen_to_shard_channels(command);
+        }
+        // Else whoever subscribes again and again would keep the host from serving anybody.
+        if !was_late {
+            ear.await_settled();
         }
     }
 
-    fn open(fleet: &Fleet, settings: &Settings) -> Option<Self> {
+    /// A new one, that listens to everything and to these shard channels.
+    fn open(fleet: &Fleet, settings: &Settings, shard_channels: HashSet<Vec<u8>>) -> Option<Self> {
         let inbox = Arc::new(Inbox::default());
         let bell = match LoopBell::hang(Some(rung), Arc::as_ptr(&inbox).cast_mut().cast()) {
             Ok(bell) => bell,
@@ -93,64 +104,75 @@ impl Ear {
                 return None;
             }
         };
-        let (tell, confirmed) = channel();
+        let (settle, settled) = channel();
         let peer = Peer { address: LOCAL.to_owned(), local: LOCAL.to_owned(), fd: -1 };
-        let alive = Arc::new(());
-        let hears = Arc::downgrade(&alive);
-        let (into, ring) = (Arc::clone(&inbox), bell.ringer());
+        let deaf = Arc::new(AtomicBool::new(false));
+        let (into, tell, ring) = (Arc::clone(&inbox), settle.clone(), bell.ringer());
+        let hears = Hears(Arc::clone(&deaf));
         let hear = move |push: &[u8]| {
-            let _alive = &alive;
+            let _hears = &hears;
             hear(push, &into, &tell, || ring.ring());
         };
         let handle = fleet.entrance().enter(peer, Some(Box::new(hear)), Farewell::Cut);
-        let (mut requests, mut mute) = (Vec::new(), 0);
-        if let Some(login) = login(settings) {
-            (requests, mute) = (login, 1);
-        }
-        write::request(&mut requests, &["HELLO", "3"]);
-        // This has no reply of its own: it is confirmed by a push.
-        write::request(&mut requests, &["PSUBSCRIBE", "*"]);
-        handle.say(requests, mute, Promise::new(|_| {}));
         let mut ear = Self {
-            handle,
-            hears,
-            confirmed,
-            missing: 1,
-            shard_channels: HashSet::new(),
+            voice: Voice::new(handle, voice::login(settings)),
+            deaf,
+            settled,
+            settle,
+            missing: 0,
+            shard_channels,
             _bell: bell,
             _inbox: inbox,
         };
-        ear.await_confirmations();
+        ear.subscribe(&[b"PSUBSCRIBE", b"*"]);
+        for channel in ear.shard_channels.clone() {
+            ear.subscribe(&[b"SSUBSCRIBE", &channel]);
+        }
         Some(ear)
     }
 
     fn listen_to_shard_channels(&mut self, command: Passing<'_>) {
-        let was_late = self.is_late();
         for channel in (1..).map_while(|at| command.arg(at)) {
             if self.shard_channels.contains(channel) {
                 continue;
             }
             if self.shard_channels.len() == limits::EAR_SHARD_CHANNELS_MAX {
-                log::line(Level::Warning, "too many shard channels are listened to on this port");
-                break;
+                return log::line(
+                    Level::Warning,
+                    "no more shard channels can be heard on this port",
+                );
             }
             self.shard_channels.insert(channel.to_vec());
-            let mut request = Vec::new();
-            write::request(&mut request, &[b"SSUBSCRIBE", channel]);
-            // Behind it, so that there is a reply.
-            write::request(&mut request, &["PING"]);
-            self.handle.say(request, 0, Promise::new(|_| {}));
-            self.missing += 1;
-        }
-        if !was_late {
-            self.await_confirmations();
+            self.subscribe(&[b"SSUBSCRIBE", channel]);
         }
     }
 
-    /// Whether the shards owe a confirmation from before: then nobody waits for another, or whoever
-    /// subscribes again and again would keep the host from serving anybody.
+    fn subscribe(&mut self, words: &[&[u8]]) {
+        let mut request = Vec::new();
+        write::request(&mut request, words);
+        // It is confirmed by a push, which is no reply. If there is one, it is a refusal, and the
+        // one to this.
+        write::request(&mut request, &["PING"]);
+        let (deaf, settle) = (Arc::clone(&self.deaf), self.settle.clone());
+        let promise = Promise::new(move |reply| {
+            if reply.as_deref() == Some(b"+PONG\r\n") {
+                return;
+            }
+            if let Some(refusal) = reply {
+                let why = String::from_utf8_lossy(&refusal).trim_end().to_owned();
+                log::line(Level::Warning, &format!("a channel can't be listened to: {why}"));
+            }
+            deaf.store(true, Ordering::Relaxed);
+            // Nobody waits for it any more if the ear was closed.
+            let _ = settle.send(());
+        });
+        self.voice.say(request, true, promise);
+        self.missing += 1;
+    }
+
+    /// Whether the shards still owe a word from before.
     fn is_late(&mut self) -> bool {
-        while self.missing > 0 && self.confirmed.try_recv().is_ok() {
+        while self.missing > 0 && self.settled.try_recv().is_ok() {
             self.missing -= 1;
         }
         self.missing > 0
@@ -158,14 +180,23 @@ impl Ear {
 
     /// So that a client which has seen its subscription confirmed misses nothing. The host serves
     /// nobody meanwhile.
-    fn await_confirmations(&mut self) {
+    fn await_settled(&mut self) {
         let until = clock::now() + limits::EAR_WAIT_MAX;
         while self.missing > 0 {
-            if self.confirmed.recv_timeout(until.since(clock::now())).is_err() {
+            if self.settled.recv_timeout(until.since(clock::now())).is_err() {
                 return log::line(Level::Notice, "the shards are slow to confirm a subscription");
             }
             self.missing -= 1;
         }
+    }
+}
+
+/// The worker's end of an ear, which goes with the session.
+struct Hears(Arc<AtomicBool>);
+
+impl Drop for Hears {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
