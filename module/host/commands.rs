@@ -27,6 +27,13 @@ use crate::ids::WorkerId;
 /// microseconds, a busy one after its turn.
 const ANSWER_MS_MAX: u32 = 2_000;
 
+pub(super) const BUG: &str = "ERR a bug of the module weir: see the log";
+pub(super) const NOT_RUNNING: &str = "ERR the endpoint is not running";
+/// Source: valkey 9.1 `module.c`, `moduleBlockClient`.
+pub(super) const CANT_BLOCK: &str = "ERR the server can't make this client wait: newer versions of \
+                                     Valkey can't if it listens to channels; use another \
+                                     connection, or the endpoint's port";
+
 const COMMAND: Arg = Arg::once(c"command", ArgKind::Text);
 const ARGS: Arg = Arg { name: c"arg", kind: ArgKind::Text, often: Often::Any };
 const TIMEOUT: Arg = Arg::once(c"timeout", ArgKind::Number);
@@ -180,7 +187,7 @@ unsafe extern "C" fn reload(
             Err(why) => ctx.reply_error(&format!("ERR {why}")),
         }
     };
-    guard("WEIR.RELOAD", body, || ctx.reply_error("ERR a bug of the module weir: see the log"))
+    guard("WEIR.RELOAD", body, || ctx.reply_error(BUG))
 }
 
 fn ask(ctx: Ctx<'_>, command: &str, argc: c_int, question: Question) -> c_int {
@@ -196,17 +203,17 @@ fn ask(ctx: Ctx<'_>, command: &str, argc: c_int, question: Question) -> c_int {
         }
         ask_all(ctx, &question)
     };
-    guard(command, body, || ctx.reply_error("ERR a bug of the module weir: see the log"))
+    guard(command, body, || ctx.reply_error(BUG))
 }
 
 /// Blocks the client, which may be blocked, and asks all workers.
 pub(super) fn ask_all(ctx: Ctx<'_>, question: &Question) -> c_int {
     state::with(|state| {
         let Some(running) = &state.running else {
-            return ctx.reply_error("ERR the endpoint is not running");
+            return ctx.reply_error(NOT_RUNNING);
         };
         let Some(client) = ctx.block(&BLOCKED, ANSWER_MS_MAX) else {
-            return ctx.reply_error("ERR the server can't block this client");
+            return ctx.reply_error(CANT_BLOCK);
         };
         let ticket = running.asks.open(Asking::Client(client), usize::from(running.workers));
         for worker in (0..running.workers).map(WorkerId) {

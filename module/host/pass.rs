@@ -21,12 +21,13 @@ use redis_module::raw::{
 };
 
 use super::api::{self, Args, BlockCallbacks, Ctx, OK, Passing, Permission, ServerString};
+use super::commands::{self, BUG, CANT_BLOCK, NOT_RUNNING};
 use super::ear::Ear;
 use super::guard::guard;
 use super::guests::{Guest, Guests, is_default};
+use super::log;
 use super::roads::{self, Bracket, Road};
 use super::state::{self, Running};
-use super::{commands, log};
 use crate::engine::Question;
 use crate::resp::write;
 use crate::settings::Settings;
@@ -39,12 +40,7 @@ static BLOCKED: BlockCallbacks =
 /// What a client is told whose session was closed by somebody else.
 const CLOSED: &str = "IOERR the connection to the database was closed, so this command's outcome is \
                       unknown: it may or may not have been executed";
-const BUG: &str = "ERR a bug of the module weir: see the log";
-/// Source: valkey 9.1 `module.c`, `moduleBlockClient`.
-const CANT_BLOCK: &str = "ERR the server can't make this client wait: newer versions of Valkey can't if it \
-                          listens to channels; use another connection, or the endpoint's port";
 const NO_CONNECTION: &str = "ERR this is for connections: a module uses the functions of weir.h";
-const NOT_RUNNING: &str = "ERR the endpoint is not running";
 const CANT_WAIT: &str = "ERR this has to wait for an answer, so it can't be used inside the host's \
                          own MULTI, a script or another module's call";
 
@@ -277,8 +273,7 @@ fn in_place_of(name: &[u8], objection: Vec<u8>) -> Instead {
         let reply = format!("-{}\r\n", text::exec_aborted(why.trim_end())).into_bytes();
         return Instead { reply, request: "DISCARD" };
     }
-    // The number of its arguments is wrong.
-    Instead { reply: objection, request: "GET" }
+    Instead { reply: objection, request: roads::ABORTS }
 }
 
 /// Why the host wouldn't run this command for this user, if it wouldn't.
@@ -302,12 +297,7 @@ fn send(ctx: Ctx<'_>, guest: &mut Guest, command: Args<'_>, instead: Option<Inst
     };
     let mut request = Vec::new();
     match &instead {
-        None => {
-            let bytes: usize = command.iter().map(|arg| arg.len() + 16).sum();
-            request.reserve(bytes + 16);
-            write::array(&mut request, command.len());
-            command.iter().for_each(|arg| write::bulk(&mut request, arg));
-        }
+        None => write::request_of(&mut request, command.iter()),
         Some(instead) => write::request(&mut request, &[instead.request]),
     }
     let bracket = command.get(0).map_or(Bracket::None, roads::bracket);

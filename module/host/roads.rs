@@ -108,6 +108,10 @@ fn lower<'a>(name: &[u8], buffer: &'a mut [u8; NAME_MAX]) -> Option<&'a [u8]> {
     Some(place)
 }
 
+/// What is said in place of a command that isn't passed on: the number of its arguments is wrong,
+/// so it aborts the transaction that it is in, as what is refused must.
+pub(super) const ABORTS: &str = "GET";
+
 /// What a command does to the transaction of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bracket {

@@ -55,9 +55,9 @@ impl<'a> Elements<'a> {
         Self { rest: bytes }
     }
 
-    /// Whether all bytes were understood, when there is no next element.
-    pub fn is_done(&self) -> bool {
-        self.rest.is_empty()
+    /// What hasn't been taken: when there is no next element, what was not understood.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     fn bulk(&mut self, header: &[u8]) -> Option<&'a [u8]> {
@@ -93,13 +93,14 @@ impl<'a> Elements<'a> {
             b':' => Element::Int(parse_int(text)?),
             b'$' if text == b"-1" => Element::Nil,
             b'$' => Element::Bulk(self.bulk(text)?),
-            b'_' => Element::Nil,
+            b'_' if text.is_empty() => Element::Nil,
             b'*' if text == b"-1" => Element::NilArray,
             b'*' | b'>' => Element::Array(count()?),
             b'~' => Element::Set(count()?),
             b'%' => Element::Map(count()?),
             b'|' => Element::Attribute(count()?),
-            b'#' => Element::Bool(text == b"t"),
+            b'#' if text == b"t" => Element::Bool(true),
+            b'#' if text == b"f" => Element::Bool(false),
             b',' => {
                 let text = std::str::from_utf8(text).ok()?;
                 Element::Double(text.parse().ok()?, text)
@@ -150,7 +151,7 @@ mod tests {
                 Array(0),
             ]
         );
-        assert!(elements.is_done());
+        assert!(elements.rest().is_empty());
     }
 
     #[test]
@@ -158,7 +159,7 @@ mod tests {
         for bytes in ["$3\r\nab", "$3\r\nabcd\r\n", ":x\r\n", "hello\r\n", "*1", "=2\r\nab\r\n"] {
             let mut elements = Elements::of(bytes.as_bytes());
             assert_eq!(elements.next(), None, "{bytes:?}");
-            assert!(!elements.is_done(), "{bytes:?}");
+            assert_eq!(elements.rest(), bytes.as_bytes(), "{bytes:?}");
         }
     }
 }

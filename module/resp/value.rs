@@ -16,8 +16,8 @@
 //! does it in one way, on whatever connection it was asked. Attributes, which RESP2 can't say, are
 //! passed over.
 
-use super::reply::line;
-use super::{parse_int, write};
+use super::element::{Element, Elements};
+use super::write;
 
 /// One reply of either version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,52 +41,50 @@ pub enum Value {
 /// Deeper replies than this are refused: no command has them, and the parser calls itself.
 const DEPTH_MAX: u32 = 64;
 
-/// What a verbatim string has in front of its text: three letters and a colon.
-const VERBATIM_FORMAT_BYTES: usize = 4;
-
 impl Value {
     /// The first reply in `bytes` and its length; none if it is incomplete or not RESP.
     pub fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
-        let mut rest = bytes;
-        let value = Self::read(&mut rest, DEPTH_MAX)?;
-        Some((value, bytes.len() - rest.len()))
+        let mut elements = Elements::of(bytes);
+        let value = Self::read(&mut elements, DEPTH_MAX)?;
+        Some((value, bytes.len() - elements.rest().len()))
     }
 
-    /// Takes one reply from the front of `bytes`.
-    fn read(bytes: &mut &[u8], depth: u32) -> Option<Self> {
+    /// Takes one reply.
+    fn read(from: &mut Elements<'_>, depth: u32) -> Option<Self> {
         loop {
-            let (header, used) = line(bytes)?;
-            *bytes = &bytes[used..];
-            let (&kind, rest) = header.split_first()?;
-            return Some(match kind {
-                b'+' => Self::Simple(rest.to_vec()),
-                b'-' => Self::Error(rest.to_vec()),
-                b':' => Self::Int(parse_int(rest)?),
-                b'#' => Self::Int(i64::from(truth(rest)?)),
-                b'_' if rest.is_empty() => Self::Nil,
-                b',' | b'(' => Self::Bulk(rest.to_vec()),
-                b'$' if rest == b"-1" => Self::Nil,
-                b'$' => Self::Bulk(bulk(bytes, rest)?.to_vec()),
-                b'=' => Self::Bulk(bulk(bytes, rest)?.get(VERBATIM_FORMAT_BYTES..)?.to_vec()),
-                b'!' => Self::Error(bulk(bytes, rest)?.to_vec()),
-                b'*' if rest == b"-1" => Self::NilArray,
-                b'*' | b'~' | b'>' => Self::Array(Self::elements(bytes, rest, 1, depth)?),
-                b'%' => Self::Array(Self::elements(bytes, rest, 2, depth)?),
-                b'|' => {
-                    Self::elements(bytes, rest, 2, depth)?;
+            return Some(match from.next()? {
+                Element::Simple(text) => Self::Simple(text.to_vec()),
+                Element::Error(text) => Self::Error(text.to_vec()),
+                Element::Int(number) => Self::Int(number),
+                Element::Bool(truth) => Self::Int(i64::from(truth)),
+                Element::Double(_, text) => Self::Bulk(text.as_bytes().to_vec()),
+                Element::Bulk(bytes) | Element::BigNumber(bytes) | Element::Verbatim(_, bytes) => {
+                    Self::Bulk(bytes.to_vec())
+                }
+                Element::Nil => Self::Nil,
+                Element::NilArray => Self::NilArray,
+                Element::Array(count) | Element::Set(count) => {
+                    Self::Array(Self::elements(from, count, 1, depth)?)
+                }
+                Element::Map(count) => Self::Array(Self::elements(from, count, 2, depth)?),
+                Element::Attribute(count) => {
+                    Self::elements(from, count, 2, depth)?;
                     continue;
                 }
-                _ => return None,
             });
         }
     }
 
-    /// Takes `count` times `width` elements.
-    fn elements(bytes: &mut &[u8], count: &[u8], width: usize, depth: u32) -> Option<Vec<Self>> {
+    /// Takes `count` times `width` replies.
+    fn elements(
+        from: &mut Elements<'_>,
+        count: usize,
+        width: usize,
+        depth: u32,
+    ) -> Option<Vec<Self>> {
         let depth = depth.checked_sub(1)?;
-        let count = usize::try_from(parse_int(count)?).ok()?.checked_mul(width)?;
         // Grows as elements come, since the count is only a promise.
-        (0..count).map(|_| Self::read(bytes, depth)).collect()
+        (0..count.checked_mul(width)?).map(|_| Self::read(from, depth)).collect()
     }
 
     /// The text of a bulk or simple string.
@@ -133,22 +131,6 @@ impl Value {
                 }
             }
         }
-    }
-}
-
-/// Takes a bulk whose header says `length`, and its line end.
-fn bulk<'a>(bytes: &mut &'a [u8], length: &[u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(parse_int(length)?).ok()?;
-    let all: &'a [u8] = bytes;
-    *bytes = all.get(length.checked_add(2)?..)?;
-    all.get(..length)
-}
-
-fn truth(letter: &[u8]) -> Option<bool> {
-    match letter {
-        b"t" => Some(true),
-        b"f" => Some(false),
-        _ => None,
     }
 }
 

@@ -120,10 +120,16 @@ pub fn text(out: &mut Vec<u8>, version: Version, bytes: &[u8]) {
 
 /// A whole request: an array of bulks.
 pub fn request<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
+    request_of(out, args.iter().map(AsRef::as_ref));
+}
+
+/// A whole request, of arguments that are in no slice.
+pub fn request_of<'a>(out: &mut Vec<u8>, args: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
+    /// Of the header and the line ends around an argument, most of the time.
+    const FRAME_BYTES: usize = 16;
+    out.reserve(args.clone().map(|arg| arg.len() + FRAME_BYTES).sum::<usize>() + FRAME_BYTES);
     array(out, args.len());
-    for arg in args {
-        bulk(out, arg.as_ref());
-    }
+    args.for_each(|arg| bulk(out, arg));
 }
 
 #[cfg(test)]

@@ -228,7 +228,7 @@ impl<M: Machine> Worker<M> {
         }
     }
 
-    /// If this is a guest's connection: gives it what was written to it.
+    /// Gives a guest what was written to it.
     pub(super) fn pass_on(&mut self, who: Who, now: Time) {
         let Some(connection) = self.connections.get_mut(who) else {
             return;

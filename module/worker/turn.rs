@@ -500,7 +500,9 @@ impl<M: Machine> Worker<M> {
             }
             Output::ReadSession { session, on } => {
                 self.set_reading(Who::Session(session), on);
-                self.let_go_if_unread(Who::Session(session), now);
+                if !on {
+                    self.let_go_if_unread(Who::Session(session), now);
+                }
             }
             Output::ReadLink { link, on } => self.set_reading(Who::Link(link), on),
             Output::Mail { to: Destination::Worker(worker), mail } => {
@@ -592,11 +594,15 @@ impl<M: Machine> Worker<M> {
     }
 
     fn wrote(&mut self, who: Who, written: Written, now: Time) {
+        let mut is_guest = false;
         if let Some(connection) = self.connections.get_mut(who) {
             connection.full = written.full;
+            is_guest = connection.guest.is_some();
         }
         if written.bytes > 0 {
             self.machine.handle(wrote_event(who, written.bytes), now);
+        }
+        if is_guest {
             self.pass_on(who, now);
         }
     }

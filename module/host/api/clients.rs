@@ -86,16 +86,12 @@ impl<'call> Args<'call> {
         Self { strings: unsafe { std::slice::from_raw_parts(argv, count) } }
     }
 
-    pub(in crate::host) fn len(self) -> usize {
-        self.strings.len()
-    }
-
     pub(in crate::host) fn get(self, at: usize) -> Option<&'call [u8]> {
         // SAFETY: the server's strings live as long as the call.
         self.strings.get(at).map(|string| unsafe { bytes_of(*string) })
     }
 
-    pub(in crate::host) fn iter(self) -> impl Iterator<Item = &'call [u8]> {
+    pub(in crate::host) fn iter(self) -> impl ExactSizeIterator<Item = &'call [u8]> + Clone {
         // SAFETY: as above.
         self.strings.iter().map(|string| unsafe { bytes_of(*string) })
     }

@@ -17,7 +17,7 @@ impl Ctx<'_> {
         for element in elements.by_ref() {
             self.reply_element(element);
         }
-        debug_assert!(elements.is_done(), "the scanner has found its end");
+        debug_assert!(elements.rest().is_empty(), "the scanner has found its end");
         OK
     }
 

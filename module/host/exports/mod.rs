@@ -239,13 +239,8 @@ unsafe extern "C" fn wait(
     data: *mut c_void,
 ) -> c_int {
     let question = acks::Question::Wait { replicas, timeout_ms };
-    // SAFETY: as for `submit`.
-    guard(
-        "weir.h, wait",
-        || unsafe { ask_acks(session, question, callback, data) },
-        || Outcome::Invalid,
-    )
-    .code()
+    // SAFETY: as the header asks.
+    unsafe { ask_acks(session, question, callback, data) }
 }
 
 unsafe extern "C" fn waitaof(
@@ -257,13 +252,8 @@ unsafe extern "C" fn waitaof(
     data: *mut c_void,
 ) -> c_int {
     let question = acks::Question::WaitAof { local, replicas, timeout_ms };
-    // SAFETY: as for `submit`.
-    guard(
-        "weir.h, waitaof",
-        || unsafe { ask_acks(session, question, callback, data) },
-        || Outcome::Invalid,
-    )
-    .code()
+    // SAFETY: as the header asks.
+    unsafe { ask_acks(session, question, callback, data) }
 }
 
 /// # Safety
@@ -273,17 +263,20 @@ unsafe fn ask_acks(
     question: acks::Question,
     callback: WeirAcksCallback,
     data: *mut c_void,
-) -> Outcome {
-    // SAFETY: as the caller promises.
-    let session = unsafe { behind::<_, Session>(session) };
-    let (Some(session), Some(request)) = (session, question.request()) else {
-        return Outcome::Invalid;
-    };
+) -> c_int {
     let data = Data(data);
-    session.say(request, move |reply| {
-        // SAFETY: a callback of the header, with what its module has given for it.
-        unsafe { acks::tell(question, reply.as_deref(), callback, data.get()) };
-    })
+    let body = || {
+        // SAFETY: as the caller promises.
+        let session = unsafe { behind::<_, Session>(session) };
+        let (Some(session), Some(request)) = (session, question.request()) else {
+            return Outcome::Invalid;
+        };
+        session.say(request, move |reply| {
+            // SAFETY: a callback of the header, with what its module has given for it.
+            unsafe { acks::tell(question, reply.as_deref(), callback, data.get()) };
+        })
+    };
+    guard("weir.h, a wait", body, || Outcome::Invalid).code()
 }
 
 unsafe extern "C" fn ask_shards(

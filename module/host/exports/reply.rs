@@ -104,7 +104,7 @@ impl Tree {
                 open.pop();
             }
         }
-        if nodes.is_empty() || !open.is_empty() || !elements.is_done() {
+        if nodes.is_empty() || !open.is_empty() || !elements.rest().is_empty() {
             return None;
         }
         let mut tree = Self { raw, texts, nodes, places: Vec::new() };

@@ -154,14 +154,10 @@ impl Arguments<'_> {
     pub(super) fn request(&self) -> (Vec<u8>, Option<&'static str>) {
         let mut request = Vec::new();
         if roads::refusal(self.words[0], self.words.get(1).copied()).is_some() {
-            // It has too few arguments, and so aborts its transaction, as what is refused must.
-            write::request(&mut request, &["GET"]);
+            write::request(&mut request, &[roads::ABORTS]);
             return (request, Some(REFUSED));
         }
-        let bytes: usize = self.words.iter().map(|word| word.len() + 16).sum();
-        request.reserve(bytes + 16);
-        write::array(&mut request, self.words.len());
-        self.words.iter().for_each(|word| write::bulk(&mut request, word));
+        write::request(&mut request, &self.words);
         (request, None)
     }
 }
