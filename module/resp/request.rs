@@ -214,6 +214,9 @@ impl Parser {
     #[must_use]
     pub fn parse(&mut self, bytes: &[u8]) -> Parsed {
         if self.stage == Stage::Start {
+            if let Some(len) = self.whole(bytes) {
+                return Parsed::Complete { len };
+            }
             self.parsed = 0;
             self.promised = 0;
             self.args.ranges.clear();
@@ -239,6 +242,33 @@ impl Parser {
             }
         }
         self.bulks(bytes)
+    }
+
+    /// The length of the request that `bytes` begin with, if it is the usual: all there, sound, and
+    /// of short headers. Any other is for the rest of the parser, which reads these ones alike.
+    fn whole(&mut self, bytes: &[u8]) -> Option<usize> {
+        let (b'*', rest) = bytes.split_first()? else {
+            return None;
+        };
+        let (count, used) = short_number(rest).filter(|&(count, _)| count > 0)?;
+        let mut at = 1 + used;
+        self.args.ranges.clear();
+        for _ in 0..count {
+            let (b'$', rest) = bytes.get(at..)?.split_first()? else {
+                return None;
+            };
+            let (len, used) = short_number(rest)?;
+            let start = at + 1 + used;
+            let end = start + len;
+            if bytes.get(end..end + 2)? != b"\r\n" {
+                return None;
+            }
+            self.args.push(start, end);
+            at = end + 2;
+        }
+        self.parsed = at;
+        self.promised = count;
+        Some(at)
     }
 
     fn bulks(&mut self, bytes: &[u8]) -> Parsed {
@@ -375,8 +405,31 @@ impl Follower {
 
 /// The number in the line that begins at `from`, of which the end is `\r\n`.
 fn number(bytes: &[u8], from: usize) -> Line {
+    match short_number(&bytes[from..]) {
+        Some((number, used)) => Line::Number(i64::try_from(number).ok(), from + used),
+        None => any_number(bytes, from),
+    }
+}
+
+/// The number at the begin of `line` if it has few digits, and where the next line begins. None of
+/// any other, or if the line is not all there.
+pub(super) fn short_number(line: &[u8]) -> Option<(usize, usize)> {
+    let value = |digit: u8| usize::from(digit.wrapping_sub(b'0'));
+    let (number, digits) = match *line {
+        [a, b'\r', b'\n', ..] if value(a) < 10 => (value(a), 1),
+        [a, b, b'\r', b'\n', ..] if value(b) < 10 => (value(a) * 10 + value(b), 2),
+        [a, b, c, b'\r', b'\n', ..] if value(b) < 10 && value(c) < 10 => {
+            (value(a) * 100 + value(b) * 10 + value(c), 3)
+        }
+        _ => return None,
+    };
+    // The first of several is none of those that a server takes if it is a zero.
+    (digits == 1 || matches!(line[0], b'1'..=b'9')).then_some((number, digits + 2))
+}
+
+fn any_number(bytes: &[u8], from: usize) -> Line {
     let rest = &bytes[from..];
-    // Header lines are a few bytes long: a plain loop beats a call that starts up vector registers.
+    // A plain loop: a call that starts up vector registers doesn't pay here.
     let Some(cr) = rest.iter().position(|&byte| byte == b'\r') else {
         return Line::Missing;
     };
