@@ -8,8 +8,10 @@
 //!
 //! A turn is a worker's: all clients are read, then each link is written once; all links are read,
 //! then each client is written once. What is printed is the best of many turns, since whatever else
-//! the machine does can only add to it. `cargo bench --no-default-features --bench engine` runs it;
-//! under `valgrind --tool=callgrind` it tells which function the instructions are in.
+//! the machine does can only add to it. `cargo bench --no-default-features --bench engine` runs it.
+//!
+//! `engine SET 1 16 20000` does one setting only (kind, shards, pipeline, commands): instructions
+//! under `valgrind --tool=callgrind` are then those of so many commands, and of the start.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says so")]
 
@@ -28,7 +30,7 @@ const COMMANDS: &[u8] = include_bytes!("../tests/data/command-valkey.resp");
 
 const CLIENTS: usize = 50;
 const KEYS: usize = 1000;
-/// How many commands are measured in each setting: a fraction of a second.
+/// How many commands are measured in each setting, if nothing is said: a fraction of a second.
 const COMMANDS_MEASURED: usize = 1_000_000;
 
 const INFO: &str = "run_id:r\r\nredis_version:8.0.6\r\nrole:master\r\nconnected_slaves:0\r\n\
@@ -171,7 +173,7 @@ impl World {
 }
 
 /// Nanoseconds per command.
-fn measure(kind: &Kind, shards: usize, pipeline: usize) -> f64 {
+fn measure(kind: &Kind, shards: usize, pipeline: usize, commands: usize) -> f64 {
     let mut world = World::new(shards);
     world.turn_ends();
     world.write_links();
@@ -182,7 +184,7 @@ fn measure(kind: &Kind, shards: usize, pipeline: usize) -> f64 {
         .collect();
     let replies = kind.reply.repeat(CLIENTS * pipeline);
     let mut best = f64::INFINITY;
-    for _ in 0..COMMANDS_MEASURED / (CLIENTS * pipeline) {
+    for _ in 0..commands / (CLIENTS * pipeline) {
         let start = Instant::now();
         for (client, bytes) in requests.iter().enumerate() {
             world.client_says(world.sessions[client], bytes);
@@ -202,10 +204,21 @@ fn measure(kind: &Kind, shards: usize, pipeline: usize) -> f64 {
 }
 
 fn main() {
+    // Cargo adds `--bench`.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [name, rest @ ..] = args.as_slice() {
+        let kind = KINDS.iter().find(|kind| kind.name == name).expect("SET or GET");
+        let numbers: Vec<usize> = rest.iter().map(|arg| arg.parse().expect("a number")).collect();
+        let [shards, pipeline, commands] = numbers[..] else {
+            panic!("it takes KIND SHARDS PIPELINE COMMANDS");
+        };
+        println!("{:.0} ns", measure(kind, shards, pipeline, commands));
+        return;
+    }
     println!("nanoseconds per command in the engine, {CLIENTS} clients; pipelines of 1, 16, 100");
     for shards in [1, 2] {
         for kind in KINDS {
-            let times = [1, 16, 100].map(|pipeline| measure(kind, shards, pipeline));
+            let times = [1, 16, 100].map(|depth| measure(kind, shards, depth, COMMANDS_MEASURED));
             let [one, some, many] = times;
             println!("{} over {shards} shard(s)  {one:>6.0} {some:>6.0} {many:>6.0}", kind.name);
         }
