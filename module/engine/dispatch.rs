@@ -64,6 +64,10 @@ pub(super) enum Finish {
 impl Engine {
     /// Serves a complete request of `len` bytes.
     pub(super) fn dispatch(&mut self, id: SessionId, request: &Request<'_>, len: usize) -> Served {
+        let plain = self.sessions.get(id).is_some_and(Session::is_plain);
+        if plain && self.paused.is_none() && self.knows_shards() {
+            return self.dispatch_by_plan(id, request, len);
+        }
         if self.paused.is_some() && self.must_pause(id, request) {
             return Served::Later;
         }
@@ -102,6 +106,10 @@ impl Engine {
         if let Some(what) = self.plan_in_multi(id, request) {
             return self.in_multi(id, what, request, len);
         }
+        self.dispatch_by_plan(id, request, len)
+    }
+
+    fn dispatch_by_plan(&mut self, id: SessionId, request: &Request<'_>, len: usize) -> Served {
         let plan = self.router.plan(request, &mut self.scratch);
         if let (Some(session), Some(spec)) = (self.sessions.get_mut(id), plan.spec()) {
             session.last_command = Some(spec.id);
@@ -168,7 +176,8 @@ impl Engine {
         let mute = session.reply.next_is_mute();
         let seat = session.seats.reserve(mute);
         let token = Token::Reply { session: id, seat, writes };
-        self.send(shard, token, |out| out.extend_from_slice(request));
+        let (pin, lane) = (session.pin(shard), session.lane);
+        self.send_to(shard, (pin, lane), token, |out| out.extend_from_slice(request));
     }
 
     /// Sends a read to a replica as it is.
@@ -265,8 +274,18 @@ impl Engine {
         let Some(session) = token.session().and_then(|id| self.sessions.get(id)) else {
             return;
         };
-        let pin = session.pins.iter().find(|(pinned, _)| *pinned == shard).map(|(_, pin)| *pin);
-        let lane = session.lane;
+        let way = (session.pin(shard), session.lane);
+        self.send_to(shard, way, token, write);
+    }
+
+    /// Sends a command to a shard by its session's own link, if it has one, or by its lane.
+    fn send_to(
+        &mut self,
+        shard: ShardId,
+        (pin, lane): (Option<LinkId>, LaneId),
+        token: Token,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         match pin {
             Some(pin) => self.send_by(pin, token, write),
             None => self.send_on(shard, lane, token, write),

@@ -162,11 +162,11 @@ impl Engine {
     pub(super) fn shared_link(&mut self, id: ShardId, lane_id: LaneId) -> Option<LinkId> {
         let now = self.now;
         let shard = &mut self.shards[id.index()];
+        if let Some(link) = shard.lanes.get(lane_id).and_then(|lane| lane.shared) {
+            return Some(link);
+        }
         let up = shard.is_up();
         let lane = shard.lane(lane_id, now);
-        if lane.shared.is_some() {
-            return lane.shared;
-        }
         if !up || now < lane.retry_at {
             return None;
         }

@@ -37,8 +37,7 @@ pub(super) enum Pin {
 impl Engine {
     /// The link that a session has for itself on a shard.
     pub(super) fn pin_of(&self, id: SessionId, shard: ShardId) -> Option<LinkId> {
-        let pins = &self.sessions.get(id)?.pins;
-        pins.iter().find(|(pinned, _)| *pinned == shard).map(|(_, link)| *link)
+        self.sessions.get(id)?.pin(shard)
     }
 
     /// A link for the session itself, which stays its own until it is no longer needed.
@@ -446,6 +445,7 @@ impl Engine {
         if link.pipeline.owed() == 0 {
             link.silent_since = now;
         }
+        let session = token.session();
         if let Some(owner) = link.owner
             && !matches!(token, Token::Own(Own::Tracked | Own::Moved))
             && let Some(tracking) = self.sessions.get_mut(owner).and_then(|s| s.tracking.as_mut())
@@ -456,26 +456,26 @@ impl Engine {
             });
         }
         link.pipeline.send(token, write);
-        let owner = link.owner.and_then(|owner| self.sessions.get(owner));
-        let transaction = owner.and_then(|session| session.transaction.as_ref());
-        if transaction.is_some_and(|transaction| transaction.is_open()) {
+        if let Some(owner) = link.owner.and_then(|owner| self.sessions.get(owner))
+            && owner.transaction.as_ref().is_some_and(|transaction| transaction.is_open())
+        {
             link.fixed = link.pipeline.end();
         }
         let full = link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
             || link.pipeline.kept() > limits::LINK_KEPT_HIGH
             || link.pipeline.owed() > limits::LINK_OWED_HIGH;
-        let holds = token.session().filter(|_| full);
-        link.holding.extend(holds);
         let shard = link.shard;
         if !std::mem::replace(&mut link.flushing, true) {
             self.flushes.push(id);
         }
-        if token.session().is_some() {
-            self.stats().shards[shard.index()].commands.add(1);
-        }
-        if let Some(session) = holds {
+        let Some(session) = session else {
+            return;
+        };
+        if full {
+            link.holding.push(session);
             self.hold_for_link(session);
         }
+        self.stats().shards[shard.index()].commands.add(1);
     }
 
     /// Closes a link of whose replies nobody is to hear.

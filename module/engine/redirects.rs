@@ -180,6 +180,11 @@ impl Detours {
         !self.later.is_empty()
     }
 
+    /// Whether nobody's command is on another way than its first.
+    pub(super) fn is_idle(&self) -> bool {
+        self.later.is_empty() && self.under_way.is_empty() && self.transactions.is_empty()
+    }
+
     /// Whether a command waits that this link has refused, and its session had said before `token`.
     pub(super) fn waits_before(&self, token: Token, by: LinkId) -> bool {
         // Others, with thousands waiting, are none of its affair.

@@ -62,7 +62,11 @@ impl Engine {
     /// reply is next has no room for it.
     pub(super) fn read_replies(&mut self, id: LinkId) {
         let held_max = self.reply_held_max();
-        while self.may_read_on(id) {
+        loop {
+            self.hand_out_whole(id);
+            if !self.may_read_on(id) {
+                return;
+            }
             let mut errors = 0;
             let Some(link) = self.links.get_mut(id) else {
                 return;
@@ -107,18 +111,7 @@ impl Engine {
                     }
                     link.pipeline.done(&piece);
                 }
-                Token::Part { session, seat, part, writes } => {
-                    let gathered = self.sessions.get_mut(session).and_then(|to| {
-                        if piece.last && writes {
-                            to.marks.wrote(shard, &self.shards[shard.index()].acks);
-                        }
-                        to.seats.fill_part(seat, part.into(), bytes, piece.last, held_max)
-                    });
-                    link.pipeline.done(&piece);
-                    if let Some(gather) = gathered {
-                        self.finish_parts(session, seat, *gather);
-                    }
-                }
+                Token::Part { .. } => self.part_piece(id, &piece),
                 Token::Own(Own::Message) => self.message(id, &piece),
                 Token::Own(Own::Push) => self.pushed(id, &piece),
                 Token::Own(own) => self.own_piece(id, own, &piece),
@@ -129,6 +122,64 @@ impl Engine {
             if piece.last {
                 self.link_replied(id, role, piece.token);
             }
+        }
+    }
+
+    /// Hands out replies as long as they are what nearly all are: whole, short, no errors, by a
+    /// shared link, to clients that have room for them, and no command is on a detour. It does what
+    /// [`Engine::read_replies`] does for such, which goes on with whatever else comes.
+    fn hand_out_whole(&mut self, id: LinkId) {
+        let held_max = self.reply_held_max();
+        let Self { links, sessions, shards, memory, touched, detours, .. } = self;
+        let Some(link) = links.get_mut(id) else {
+            return;
+        };
+        if !matches!(link.role, Role::Shared(_)) || link.pause.is_some() || !detours.is_idle() {
+            return;
+        }
+        let shard = link.shard;
+        let acks = &shards[shard.index()].acks;
+        while let Some((token, bytes)) = link.pipeline.next_whole() {
+            let Token::Reply { session, seat, writes } = token else {
+                break;
+            };
+            let length = bytes.len();
+            if let Some(to) = sessions.get_mut(session) {
+                if !to.seats.is_front(seat) && to.seats.held_bytes() > held_max / 2 {
+                    break;
+                }
+                to.seats.fill(seat, bytes, true, held_max, out_of(&mut to.out, memory));
+                if writes {
+                    to.marks.wrote(shard, acks);
+                }
+                if !to.touched {
+                    to.touched = true;
+                    touched.push(session);
+                }
+            }
+            link.pipeline.took_whole(length);
+        }
+        link.pipeline.let_go_answered();
+    }
+
+    /// A piece of the reply to one part of a client's command.
+    fn part_piece(&mut self, id: LinkId, piece: &Piece<Token>) {
+        let held_max = self.reply_held_max();
+        let (Some(link), Token::Part { session, seat, part, writes }) =
+            (self.links.get_mut(id), piece.token)
+        else {
+            return;
+        };
+        let bytes = link.pipeline.bytes(piece);
+        let gathered = self.sessions.get_mut(session).and_then(|to| {
+            if piece.last && writes {
+                to.marks.wrote(link.shard, &self.shards[link.shard.index()].acks);
+            }
+            to.seats.fill_part(seat, part.into(), bytes, piece.last, held_max)
+        });
+        link.pipeline.done(piece);
+        if let Some(gather) = gathered {
+            self.finish_parts(session, seat, *gather);
         }
     }
 

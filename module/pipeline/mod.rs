@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::limits;
-use crate::resp::{Intake, Outbox, Scan, Scanner};
+use crate::resp::{Intake, Outbox, Scan, Scanner, whole_reply};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -407,6 +407,41 @@ impl<T: Copy> Pipeline<T> {
         }
     }
 
+    /// The next reply, if it is all there, of the usual kind ([`whole_reply`]), and nothing else
+    /// could come in its place: whose it is, and its bytes. When it has been dealt with, call
+    /// [`Pipeline::took_whole`]; when several have, [`Pipeline::let_go_answered`] once.
+    pub fn next_whole(&self) -> Option<(T, &[u8])> {
+        if self.streaming || self.scanned > 0 || self.unasked.is_some() {
+            return None;
+        }
+        debug_assert!(!self.scanner.in_reply());
+        let bytes = self.intake.bytes();
+        let length = whole_reply(bytes)?;
+        Some((self.owed.front()?.token, &bytes[..length]))
+    }
+
+    /// The reply of [`Pipeline::next_whole`], of this length, has been dealt with; its bytes go.
+    pub fn took_whole(&mut self, length: usize) {
+        self.intake.consume(length);
+        self.answered();
+    }
+
+    /// The commands that have been answered need be kept no longer.
+    pub fn let_go_answered(&mut self) {
+        let base = self.appended - self.out.len() as u64;
+        let answered = usize::try_from(self.front.saturating_sub(base)).unwrap_or(usize::MAX);
+        self.let_go(answered.min(self.kept));
+        self.invariants();
+    }
+
+    /// The first of those that wait for a reply has got it.
+    fn answered(&mut self) {
+        if let Some(end) = self.owed.pop_front().and_then(|answered| answered.end) {
+            self.front = self.front.max(end);
+        }
+        self.greeting_owed = self.greeting_owed.saturating_sub(1);
+    }
+
     /// The bytes of a piece.
     pub fn bytes(&self, piece: &Piece<T>) -> &[u8] {
         &self.intake.bytes()[piece.range.clone()]
@@ -417,13 +452,8 @@ impl<T: Copy> Pipeline<T> {
         self.intake.consume(piece.range.end);
         self.scanned = 0;
         if piece.last && !self.is_unasked {
-            let base = self.appended - self.out.len() as u64;
-            if let Some(end) = self.owed.pop_front().and_then(|answered| answered.end) {
-                self.front = self.front.max(end);
-                let answered = usize::try_from(end.saturating_sub(base)).unwrap_or(usize::MAX);
-                self.let_go(answered.min(self.kept));
-            }
-            self.greeting_owed = self.greeting_owed.saturating_sub(1);
+            self.answered();
+            self.let_go_answered();
         }
         self.invariants();
     }

@@ -21,7 +21,7 @@ pub mod write;
 
 pub use buffer::{Intake, Outbox};
 pub use element::{Element, Elements};
-pub use reply::{Scan, Scanner};
+pub use reply::{Scan, Scanner, whole_reply};
 pub use request::{Args, Follower, Parsed, Parser, ProtocolError, Request, is_command};
 pub use value::Value;
 

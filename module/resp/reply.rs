@@ -5,6 +5,7 @@
 //! size or depth is followed in constant space, and its bytes can be passed on as they arrive.
 
 use super::parse_int;
+use super::request::short_number;
 
 /// How far a [`Scanner`] got. All bytes before `used` belong to the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,26 @@ pub struct Scanner {
 impl Default for Scanner {
     fn default() -> Self {
         Self { owed: 1, bulk_left: 0 }
+    }
+}
+
+/// The length of the reply that `bytes` begin with, if it is one of the usual: a short line or
+/// string, all there, and no error. None of any other, which is for a [`Scanner`].
+pub fn whole_reply(bytes: &[u8]) -> Option<usize> {
+    const LINE_BYTES_MAX: usize = 32;
+    match *bytes.first()? {
+        b'+' if bytes.starts_with(b"+OK\r\n") => Some(5),
+        b'$' if bytes.starts_with(b"$-1\r\n") => Some(5),
+        b'$' => {
+            let (length, used) = short_number(&bytes[1..])?;
+            let end = 1 + used + length;
+            (bytes.get(end..end + 2)? == b"\r\n").then_some(end + 2)
+        }
+        b'+' | b':' | b'_' | b'#' => {
+            let end = bytes.iter().take(LINE_BYTES_MAX).position(|&byte| byte == b'\n')?;
+            Some(end + 1)
+        }
+        _ => None,
     }
 }
 
@@ -178,6 +199,27 @@ mod tests {
             }
             assert_eq!(found, ends, "chunk {chunk}");
             assert!(!scanner.in_reply());
+        }
+    }
+
+    #[test]
+    fn a_usual_reply_ends_where_a_scanner_ends_it() {
+        let mut known = 0;
+        for reply in REPLIES {
+            for behind in ["", "+OK\r\n", "$", "\n"] {
+                let bytes = [reply, behind].concat();
+                if let Some(length) = whole_reply(bytes.as_bytes()) {
+                    assert_eq!(length, reply.len(), "{bytes:?}");
+                    known += 1;
+                }
+            }
+            for end in 0..reply.len() {
+                assert_eq!(whole_reply(&reply.as_bytes()[..end]), None, "{reply:?} cut at {end}");
+            }
+        }
+        assert_eq!(known, 6 * 4);
+        for unusual in ["-ERR no\r\n", "$3\r\nabcde\r\n", "$01\r\na\r\n", "$-2\r\n", "x\r\n"] {
+            assert_eq!(whole_reply(unusual.as_bytes()), None, "{unusual:?}");
         }
     }
 

@@ -168,6 +168,18 @@ impl<F, U, W, M, C> Session<F, U, W, M, C> {
         self.monitors || self.tracking.is_some()
     }
 
+    /// Whether a request of its is served by what it says alone: it is inside no transaction, nothing
+    /// is told it unasked, and it is not among those that are owed reads of replicas.
+    pub fn is_plain(&self) -> bool {
+        let pushed_to = self.inbox.listens || self.is_pushed_to();
+        !pushed_to && self.transaction.is_none() && !self.on_replicas
+    }
+
+    /// The link to a shard that it has for itself.
+    pub fn pin(&self, shard: ShardId) -> Option<LinkId> {
+        self.pins.iter().find(|(pinned, _)| *pinned == shard).map(|(_, pin)| *pin)
+    }
+
     /// Whether it needs its pin on a shard though nothing is owed on it.
     pub fn keeps_pin(&self, shard: ShardId) -> bool {
         let transacts = self.transaction.as_ref().is_some_and(|t| t.shard == Some(shard));

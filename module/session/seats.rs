@@ -203,8 +203,7 @@ impl<F> Seats<F> {
             self.front_begun = !last;
             if last {
                 self.pop();
-                self.release_pushes(out);
-                self.release(out);
+                self.release_all(out);
             }
             self.invariants();
             return;
@@ -303,6 +302,18 @@ impl<F> Seats<F> {
         self.held_bytes -= come.len();
         come.clear();
         self.fill_part(number, part, reply, true, usize::MAX)
+    }
+
+    /// Lets go of what waited for the seat that has just left.
+    fn release_all(&mut self, out: &mut Vec<u8>) {
+        if !self.pushes.is_empty() {
+            self.release_pushes(out);
+        }
+        // Mostly nothing has come yet for the next.
+        let waits = |seat: &Seat<F>| !seat.complete && matches!(seat.state, State::Owed);
+        if !self.row.front().is_some_and(waits) {
+            self.release(out);
+        }
     }
 
     /// Lets go of all complete replies at the front, and of what has come of the one behind them.
