@@ -3,7 +3,7 @@
 use std::ops::Index;
 
 use crate::network::{Network, Place};
-use crate::process::Proc;
+use crate::process::{self, Proc};
 use crate::servers::Server;
 
 /// Whether a server keeps an append-only file, and when it writes it to disk.
@@ -37,6 +37,7 @@ pub struct Plan {
     aof: Aof,
     replica_aof: Option<Aof>,
     lines: Vec<String>,
+    first_port: Option<u16>,
     network: Option<Network>,
 }
 
@@ -76,6 +77,13 @@ impl Plan {
         self
     }
 
+    /// The port of the first primary, for somebody who has to know it beforehand.
+    #[must_use]
+    pub fn first_port(mut self, port: Option<u16>) -> Plan {
+        self.first_port = port;
+        self
+    }
+
     /// Each server gets a place of its own on this network.
     #[must_use]
     pub fn network(mut self, network: &Network) -> Plan {
@@ -89,18 +97,20 @@ impl Plan {
     /// If a server doesn't start or a replica doesn't come online; with the end of the log.
     #[track_caller]
     pub fn start(self) -> Shards {
-        let shards = (0..self.shards).map(|_| self.start_shard()).collect();
+        let port = |shard| self.first_port.filter(|_| shard == 0);
+        let shards = (0..self.shards).map(|shard| self.start_shard(port(shard))).collect();
         let shards = Shards { shards };
         shards.wait_online();
         shards
     }
 
     #[track_caller]
-    fn start_shard(&self) -> Shard {
+    fn start_shard(&self, port: Option<u16>) -> Shard {
         let place = || self.network.as_ref().map_or_else(Place::local, Network::place);
         let server =
             |aof: Aof| Proc::of(&self.server).lines(&self.lines).lines(&aof.lines()).place(place());
-        let primary = server(self.aof).start();
+        let primary = server(self.aof);
+        let primary = port.into_iter().fold(primary, process::Plan::port).start();
         let of = format!("replicaof {} {}", primary.place().ip(), primary.port());
         let replica = || server(self.replica_aof.unwrap_or(self.aof)).line(&of).start();
         let replicas = (0..self.replicas).map(|_| replica()).collect();
@@ -208,6 +218,7 @@ impl Shards {
             aof: Aof::Off,
             replica_aof: None,
             lines: Vec::new(),
+            first_port: None,
             network: None,
         }
     }

@@ -32,6 +32,7 @@ const PORTS_TRIED: u32 = 20;
 pub struct Plan {
     server: Server,
     place: Place,
+    port: Option<u16>,
     lines: Vec<String>,
     arguments: Vec<String>,
 }
@@ -65,6 +66,13 @@ impl Plan {
         self
     }
 
+    /// Its port; one that is free if nothing is said.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Plan {
+        self.port = Some(port);
+        self
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -80,6 +88,9 @@ impl Plan {
 
     /// Like [`Plan::start`], for a configuration that a server is expected to refuse.
     pub fn try_start(self) -> Result<Proc, NotStarted> {
+        if let Some(port) = self.port {
+            return self.start_on(port);
+        }
         for _ in 1..PORTS_TRIED {
             match self.start_on(ports::free()) {
                 Err(NotStarted(log)) if log.contains("Failed listening on port") => {}
@@ -130,8 +141,13 @@ pub struct NotStarted(pub String);
 impl Proc {
     /// The plan of a server: 127.0.0.1, a free port, no snapshots.
     pub fn of(server: &Server) -> Plan {
-        let server = server.clone();
-        Plan { server, place: Place::local(), lines: Vec::new(), arguments: Vec::new() }
+        Plan {
+            server: server.clone(),
+            place: Place::local(),
+            port: None,
+            lines: Vec::new(),
+            arguments: Vec::new(),
+        }
     }
 
     /// Starts a server with these lines of configuration added to the lab's own.

@@ -5,14 +5,15 @@
 //! any number of connections, each of which has one command under way at any time.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{self, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::client::encode;
 use lab::servers::Server;
 
 use crate::poll::Poll;
+use crate::rows::Command;
 
 /// How many different keys there are, for small values; each run uses as many of them.
 pub(crate) const KEYS: usize = 10_000;
@@ -26,13 +27,33 @@ pub(crate) struct Served {
     pub(crate) per_second: f64,
     pub(crate) median_ms: f64,
     pub(crate) p99_ms: f64,
+    /// The benchmark program doesn't say.
+    pub(crate) p999_ms: Option<f64>,
+    pub(crate) max_ms: f64,
+}
+
+impl Served {
+    /// What was answered in these times, one after the other or not.
+    pub(crate) fn of(times: &mut [Duration], elapsed: Duration) -> Served {
+        times.sort_unstable();
+        let milliseconds = |time: Option<&Duration>| time.map(|time| time.as_secs_f64() * 1e3);
+        let at = |share: f64| milliseconds(times.get((times.len() as f64 * share) as usize));
+        Served {
+            count: times.len() as u64,
+            per_second: times.len() as f64 / elapsed.as_secs_f64(),
+            median_ms: at(0.5).unwrap_or(f64::NAN),
+            p99_ms: at(0.99).unwrap_or(f64::NAN),
+            p999_ms: at(0.999),
+            max_ms: milliseconds(times.last()).unwrap_or(f64::NAN),
+        }
+    }
 }
 
 /// A run of the benchmark program.
 pub(crate) struct Program<'a> {
     pub(crate) server: &'a Server,
-    pub(crate) port: u16,
-    pub(crate) set: bool,
+    pub(crate) address: SocketAddr,
+    pub(crate) command: Command,
     pub(crate) clients: usize,
     pub(crate) pipeline: u32,
     pub(crate) value: usize,
@@ -46,16 +67,22 @@ impl Program<'_> {
     /// If the program can't be started, or says something else than a result.
     pub(crate) fn run(&self, count: u64) -> io::Result<Served> {
         let option = |name: &str, value: u64| [name.to_owned(), value.to_string()];
-        let output = Command::new(self.server.benchmark())
-            .args(["-h", "127.0.0.1", "--csv", "-t", if self.set { "set" } else { "get" }])
-            .args(option("-p", self.port.into()))
+        let mut command = process::Command::new(self.server.benchmark());
+        command
+            .args(["-h", &self.address.ip().to_string(), "--csv"])
+            .args(option("-p", self.address.port().into()))
             .args(option("-n", count))
             .args(option("-c", self.clients as u64))
             .args(option("-P", self.pipeline.into()))
             .args(option("-d", self.value as u64))
-            .args(option("-r", self.keys as u64))
-            .stdin(Stdio::null())
-            .output()?;
+            .args(option("-r", self.keys as u64));
+        match self.command {
+            Command::Set => command.args(["-t", "set"]),
+            Command::Get => command.args(["-t", "get"]),
+            // Each of these becomes another key, of those that SET and GET have.
+            Command::Mget(keys) => command.arg("MGET").args(vec!["key:__rand_int__"; keys]),
+        };
+        let output = command.stdin(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         read_csv(&text, count).ok_or_else(|| {
             let errors = String::from_utf8_lossy(&output.stderr);
@@ -70,7 +97,14 @@ fn read_csv(text: &str, count: u64) -> Option<Served> {
     let line = text.lines().find(|line| !line.starts_with("\"test\"") && line.contains("\",\""))?;
     let fields: Vec<&str> = line.split(',').map(|field| field.trim_matches('"')).collect();
     let number = |place: usize| fields.get(place)?.parse::<f64>().ok();
-    Some(Served { count, per_second: number(1)?, median_ms: number(4)?, p99_ms: number(6)? })
+    Some(Served {
+        count,
+        per_second: number(1)?,
+        median_ms: number(4)?,
+        p99_ms: number(6)?,
+        p999_ms: None,
+        max_ms: number(7)?,
+    })
 }
 
 /// Clients that write and have each write acknowledged.
@@ -99,7 +133,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Loops {
     /// Connects, and begins.
     pub(crate) fn connect(
-        address: &str,
+        address: SocketAddr,
         clients: usize,
         wait: &[&str],
         together: bool,
@@ -140,15 +174,7 @@ impl Loops {
             }
             assert!(last.elapsed() < PATIENCE, "no client was answered for {PATIENCE:?}");
         }
-        let elapsed = start.elapsed();
-        self.times.sort_unstable();
-        let at = |share: f64| {
-            let place = (self.times.len() as f64 * share) as usize;
-            self.times.get(place).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
-        };
-        let count = self.times.len() as u64;
-        let per_second = count as f64 / elapsed.as_secs_f64();
-        Ok(Served { count, per_second, median_ms: at(0.5), p99_ms: at(0.99) })
+        Ok(Served::of(&mut self.times, start.elapsed()))
     }
 
     fn begin(&mut self, token: usize) -> io::Result<()> {
@@ -213,9 +239,28 @@ mod tests {
         let text = "\"test\",\"rps\",\"avg_latency_ms\",\"min_latency_ms\",\"p50_latency_ms\",\
                     \"p95_latency_ms\",\"p99_latency_ms\",\"max_latency_ms\"\n\
                     \"SET\",\"33818.06\",\"23.411\",\"1.304\",\"22.191\",\"44.127\",\"85.887\",\"106.7\"\n";
-        let served = Served { count: 7, per_second: 33818.06, median_ms: 22.191, p99_ms: 85.887 };
+        let served = Served {
+            count: 7,
+            per_second: 33818.06,
+            median_ms: 22.191,
+            p99_ms: 85.887,
+            p999_ms: None,
+            max_ms: 106.7,
+        };
         assert_eq!(read_csv(text, 7), Some(served));
+        let mget = text.replace("\"SET\"", "\"MGET key:__rand_int__ key:__rand_int__\"");
+        assert_eq!(read_csv(&mget, 7), Some(served));
         assert_eq!(read_csv("Error: Connection refused\n", 7), None);
+    }
+
+    #[test]
+    fn percentiles_are_times_that_were_taken() {
+        let mut times: Vec<_> = (1..=1000).rev().map(Duration::from_millis).collect();
+        let served = Served::of(&mut times, Duration::from_secs(10));
+        assert_eq!((served.count, served.per_second), (1000, 100.0));
+        assert_eq!((served.median_ms, served.p99_ms), (501.0, 991.0));
+        assert_eq!((served.p999_ms, served.max_ms), (Some(1000.0), 1000.0));
+        assert!(Served::of(&mut [], Duration::from_secs(1)).max_ms.is_nan());
     }
 
     #[test]

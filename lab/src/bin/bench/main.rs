@@ -1,9 +1,11 @@
-//! `make bench`: the same load on a primary, on nutcracker and on the endpoint.
+//! `make bench`: the same load on a primary, on other proxies and on the endpoint.
 //!
 //! ```text
 //!   benchmark program --+-----------------------------> primary     direct
-//!                       +--> nutcracker --------------> primary
+//!   or clients in here  +--> nutcracker --------------> primary
 //!                       +--> endpoint (in its host) --> primary
+//!                       +--> peer (BENCH_PEERS) ------> primary
+//!                       +--> floor                                  who answers by itself
 //! ```
 //!
 //! For each row of work (`rows.rs`) the ways take turns, round after round, and each round begins
@@ -11,95 +13,209 @@
 //! proxy and of the primary, per command, as the kernel counts it. That is the figure to trust on a
 //! machine that does other things too: those change the throughput, but hardly the work per
 //! command.
+//!
+//! Rows about memory are measured once, each way by servers of its own.
 
-mod bed; //     the servers, and the ways to them
-mod load; //    load, and what it was served with
-mod noise; //   what else the machine did meanwhile
-mod options; // what a person can ask for
-mod poll; //    which of many sockets can be read
-mod rows; //    what is measured
-mod run; //     one measurement
-mod table; //   what came of it all
+mod bed; //      the servers, and the ways to them
+mod estimate; // how long it all will take
+mod floor; //    the least that anybody has to do who serves clients
+mod load; //     load, and what it was served with
+mod memory; //   what a session takes of its server's memory
+mod mixed; //    one client's latency beside another one's load
+mod noise; //    what else the machine did meanwhile
+mod options; //  what a person can ask for
+mod picture; //  what came of it all, as plots
+mod poll; //     which of many sockets can be read
+mod report; //   what came of it all, as tables
+mod results; //  medians of the rounds, and ratios
+mod rows; //     what is measured
+mod run; //      one measurement
+mod standing; // the endpoint against the best of others
+mod table; //    a table in Markdown
+mod ways; //     the ways' names, and other people's proxies
 
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::process::ExitCode;
 
 use lab::servers::Server;
 
-use bed::{Servers, Way};
+use bed::Servers;
 use noise::Noise;
 use options::{Options, USAGE};
+use results::{Results, Sample};
 use rows::{Bed, ROWS, Row};
 use run::Run;
-use table::{Results, Sample};
+use ways::Way;
 
 fn main() -> ExitCode {
-    let Some(options) = Options::read(std::env::args().skip(1)) else {
-        eprintln!("{USAGE}\nrows:");
-        for row in ROWS {
-            eprintln!("  {:<20} {}", row.name, row.text);
-        }
-        return ExitCode::from(2);
-    };
-    let mut results = Results::default();
-    for bed in [Bed::Plain, Bed::Replicated, Bed::Durable] {
-        let rows: Vec<&Row> = options.rows().into_iter().filter(|row| row.bed == bed).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        println!("{}", bed.text());
-        if let Err(error) = measure_bed(&options, bed, &rows, &mut results) {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if(|arg| arg == floor::ARGUMENT).is_some() {
+        return told(floor::serve_by(args));
+    }
+    match Options::read(args, |name| std::env::var(name).ok()) {
+        Ok(options) => told(bench(&options)),
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}\nrows:");
+            for row in ROWS {
+                eprintln!("  {:<20} {}", row.name, row.text);
+            }
+            ExitCode::from(2)
         }
     }
-    println!("Medians of {} rounds of about {} s each.", options.rounds, options.seconds);
-    results.print(&options.rows());
-    ExitCode::SUCCESS
 }
 
-/// All rounds of the rows of one bed.
+fn told(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All beds, and what came of them.
+fn bench(options: &Options) -> io::Result<()> {
+    fs::create_dir_all(&options.out)
+        .map_err(|error| io::Error::other(format!("{}: {error}", options.out.display())))?;
+    println!("This will take about {}.\n", estimate::text(estimate::whole(options)));
+    let mut results = Results::default();
+    let mut notes = Vec::new();
+    let measured = Bed::EACH.into_iter().try_for_each(|bed| {
+        let rows = options.rows_of(bed);
+        let rows = rows.into_iter().filter(|row| !options.ways(row).is_empty()).collect::<Vec<_>>();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        println!("{}", bed.text());
+        let note = match bed {
+            Bed::Memory => measure_memory(options, &rows, &mut results)?,
+            _ => Some(measure_bed(options, bed, &rows, &mut results)?),
+        };
+        if let Some(note) = note {
+            println!("  {note}");
+            notes.push(format!("{}: {note}", bed.text()));
+        }
+        println!();
+        Ok(())
+    });
+    // What was measured until something failed is worth showing.
+    measured.and(show(options, &results, &notes))
+}
+
+/// Prints the tables, and writes them and the plots to files.
+fn show(options: &Options, results: &Results, notes: &[String]) -> io::Result<()> {
+    let tables = report::tables(results, &options.rows());
+    print!("{tables}");
+    let mut text = format!(
+        "# What the endpoint costs\n\n`make bench` on {} with {} processors: medians of {} rounds \
+         of about {} s each.\n\n",
+        options.flavor,
+        std::thread::available_parallelism().map_or(1, |count| count.get()),
+        options.rounds,
+        options.seconds,
+    );
+    for note in notes {
+        text.push_str(&format!("* {note}\n"));
+    }
+    text.push_str(&format!("\n{tables}"));
+    for (picture, drawn) in picture::draw_all(&options.out, results, &options.rows())? {
+        match drawn {
+            true => text.push_str(&format!("![{}]({})\n\n", picture.title, picture.file)),
+            false => println!("{} is not drawn: too little was measured for it", picture.file),
+        }
+    }
+    let file = options.out.join("results.md");
+    fs::write(&file, text.trim_end().to_owned() + "\n")
+        .map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
+    println!("The tables are in {}, and the plots beside it.", file.display());
+    Ok(())
+}
+
+/// All rounds of the rows of one bed. Returns what else there is to say.
 fn measure_bed(
     options: &Options,
     bed: Bed,
     rows: &[&Row],
     results: &mut Results,
-) -> io::Result<()> {
+) -> io::Result<String> {
     let server = Server::of(options.flavor);
-    let servers = Servers::start(&server, bed, &options.ways, options.before.as_deref());
+    let ways: Vec<Way> = rows.iter().flat_map(|row| options.ways(row)).collect();
+    let mut servers = Servers::start(&server, bed, &ways, options)?;
     let noise = Noise::new(&servers);
     let mut rates = HashMap::new();
     for round in 0..options.rounds {
         for row in rows {
-            let mut ways = options.ways.clone();
-            ways.rotate_left(round % options.ways.len());
+            let mut ways = options.ways(row);
+            let first = round % ways.len();
+            ways.rotate_left(first);
             for way in ways {
-                let Some(port) = servers.port(way) else { continue };
-                let seconds = options.seconds.max(row.seconds_min);
-                let run = Run { server: &server, servers: &servers, row, way, port, seconds };
                 let rate = rates.entry((row.name, way)).or_insert(0.0);
-                let sample = run.measure(rate).map_err(|error| {
-                    io::Error::other(format!("{} by way of {way}: {error}", row.text))
-                })?;
+                let sample = servers.open(way, row).and_then(|address| {
+                    let seconds = options.seconds.max(row.seconds_min);
+                    let (server, servers, clients) = (&server, &servers, row.clients);
+                    Run { server, servers, row, way, address, seconds, clients }.measure(rate)
+                });
+                let sample = sample.map_err(|error| failed(row, way, &error))?;
                 tell(round, row, way, &sample);
                 results.add(row, way, sample);
             }
         }
     }
-    println!("  other programs meanwhile: {:.0}% of the machine\n", noise.share(&servers) * 100.0);
-    Ok(())
+    Ok(format!("other programs had {:.0}% of the machine meanwhile", noise.share(&servers) * 100.0))
+}
+
+/// All rows about memory, once. Returns what else there is to say.
+fn measure_memory(
+    options: &Options,
+    rows: &[&Row],
+    results: &mut Results,
+) -> io::Result<Option<String>> {
+    let server = Server::of(options.flavor);
+    let wanted = rows.iter().map(|row| row.clients).max().unwrap_or(0);
+    let fit = memory::sessions_that_fit(wanted);
+    for row in rows {
+        for way in options.ways(row) {
+            let mut servers = Servers::start(&server, row.bed, &[way], options)?;
+            let sample = servers.open(way, row).and_then(|address| {
+                let (server, servers, clients) = (&server, &servers, row.clients.min(fit));
+                let run = Run { server, servers, row, way, address, seconds: 0.0, clients };
+                run.measure(&mut 0.0)
+            });
+            let sample = sample.map_err(|error| failed(row, way, &error))?;
+            tell(0, row, way, &sample);
+            results.add(row, way, sample);
+        }
+    }
+    let note = || format!("{fit} sessions at most: the limit of open files allows no more");
+    Ok((fit < wanted).then(note))
+}
+
+fn failed(row: &Row, way: Way, error: &io::Error) -> io::Error {
+    io::Error::other(format!("{} by way of {way}: {error}", row.text))
 }
 
 fn tell(round: usize, row: &Row, way: Way, sample: &Sample) {
-    let Sample { served, between_us, primary_us } = sample;
-    println!(
-        "  {} {:<20} {way:<11} {:>9.0}/s  p50 {:>8.3} ms  p99 {:>8.3} ms  \
-         proxy {between_us:>6.2} us  primary {primary_us:>6.2} us",
-        round + 1,
-        row.name,
-        served.per_second,
-        served.median_ms,
-        served.p99_ms,
-    );
+    print!("  {} {:<20} {way:<11} ", round + 1, row.name);
+    if let Some(served) = sample.served() {
+        print!(
+            "{:>9.0}/s  p50 {:>8.3} ms  p99 {:>8.3} ms  ",
+            served.per_second, served.median_ms, served.p99_ms
+        );
+    }
+    match sample {
+        Sample::Load { between_us, primary_us, .. } => {
+            println!("proxy {between_us:>6.2} us  primary {primary_us:>6.2} us");
+        }
+        Sample::Mixed { served, beside } => {
+            let beside = beside.map_or(String::new(), |rate| format!("  beside it {rate:.0}/s"));
+            println!("max {:>8.3} ms{beside}", served.max_ms);
+        }
+        Sample::Memory(memory) => {
+            let memory::Memory { sessions, bytes_per_session } = memory;
+            println!("{bytes_per_session:>9.0} bytes for each of {sessions} sessions");
+        }
+    }
 }

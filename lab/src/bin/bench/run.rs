@@ -1,14 +1,18 @@
 //! One measurement: a row, by one way.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use lab::servers::Server;
 
-use crate::bed::{Servers, Way};
+use crate::bed::Servers;
 use crate::load::{KEYS, LARGE_KEYS, Loops, Program, Served};
-use crate::rows::{Row, Work};
-use crate::table::Sample;
+use crate::memory;
+use crate::mixed;
+use crate::results::Sample;
+use crate::rows::{Beside, Command, Row, Work};
+use crate::ways::Way;
 
 /// How many round trips of the benchmark program tell how many commands the wanted time is for.
 const ROUND_TRIPS: u64 = 1_000;
@@ -23,30 +27,42 @@ pub(crate) struct Run<'a> {
     pub(crate) row: &'a Row,
     pub(crate) way: Way,
     /// Where the way begins.
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
     /// How long it is to take, about.
     pub(crate) seconds: f64,
+    pub(crate) clients: usize,
 }
 
 impl Run<'_> {
     /// Measures. `rate` is what the last such run reached, in commands per second, or zero if there
     /// was none; and is what this one reached, afterwards.
     pub(crate) fn measure(&self, rate: &mut f64) -> io::Result<Sample> {
-        let sample = match self.row.work {
-            Work::Commands { set, pipeline, value } => {
-                self.commands(set, pipeline, value, *rate)?
+        match self.row.work {
+            Work::Commands { command, pipeline, value } => {
+                let sample = self.commands(command, pipeline, value, *rate)?;
+                *rate = sample.rate().unwrap_or(0.0);
+                Ok(sample)
             }
-            Work::Acknowledged { wait, together } => self.acknowledged(wait, together)?,
-        };
-        *rate = sample.served.per_second;
-        Ok(sample)
+            Work::Acknowledged { wait, together } => self.acknowledged(wait, together),
+            Work::Mixed(beside) => self.mixed(beside),
+            Work::Sessions(rest) => {
+                let pid = self.servers.serving(self.way);
+                memory::measure(self.address, pid, self.clients, rest).map(Sample::Memory)
+            }
+        }
     }
 
-    fn commands(&self, set: bool, pipeline: u32, value: usize, rate: f64) -> io::Result<Sample> {
+    fn commands(
+        &self,
+        command: Command,
+        pipeline: u32,
+        value: usize,
+        rate: f64,
+    ) -> io::Result<Sample> {
         let keys = if value > 1024 { LARGE_KEYS } else { KEYS };
         self.servers.fill(keys, value);
-        let (server, port, clients) = (self.server, self.port, self.row.clients);
-        let program = Program { server, port, set, clients, pipeline, value, keys };
+        let (server, address, clients) = (self.server, self.address, self.clients);
+        let program = Program { server, address, command, clients, pipeline, value, keys };
         let rate = match rate {
             0.0 => program.run(ROUND_TRIPS * u64::from(pipeline))?.per_second,
             known => known,
@@ -55,10 +71,16 @@ impl Run<'_> {
     }
 
     fn acknowledged(&self, wait: &[&str], together: bool) -> io::Result<Sample> {
-        let address = format!("127.0.0.1:{}", self.port);
-        let mut loops = Loops::connect(&address, self.row.clients, wait, together)?;
+        let mut loops = Loops::connect(self.address, self.clients, wait, together)?;
         loops.run(WARM_UP)?;
         self.beside(|| loops.run(Duration::from_secs_f64(self.seconds)))
+    }
+
+    /// What processor time goes to the client that is looked at can't be told from what goes to the
+    /// other one.
+    fn mixed(&self, beside: Beside) -> io::Result<Sample> {
+        let mixed = mixed::run(self.address, beside, Duration::from_secs_f64(self.seconds))?;
+        Ok(Sample::Mixed { served: mixed.served, beside: mixed.beside })
     }
 
     /// Runs `load`, and looks what it cost.
@@ -71,6 +93,6 @@ impl Run<'_> {
         };
         let (between_us, primary_us) =
             (per_command(before.0, after.0), per_command(before.1, after.1));
-        Ok(Sample { served, between_us, primary_us })
+        Ok(Sample::Load { served, between_us, primary_us })
     }
 }

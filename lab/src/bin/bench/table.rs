@@ -1,170 +1,81 @@
-//! What was measured, as tables: medians of the rounds, and ratios.
-//!
-//! A ratio is taken within a round, in which the two were measured one right after the other, and
-//! the median is of these ratios: what else the machine does changes from minute to minute and hits
-//! both alike.
+//! Tables in Markdown, and figures as text.
 
-use std::collections::HashMap;
+use std::fmt::Write as _;
 
-use crate::bed::Way;
-use crate::load::Served;
-use crate::rows::Row;
-
-/// One run of a row by one way.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    pub(crate) served: Served,
-    /// Microseconds of processor time per command, of what stands between.
-    pub(crate) between_us: f64,
-    /// The same of the primary.
-    pub(crate) primary_us: f64,
+/// A table: what its lines are called, and a figure or none in each column.
+pub(crate) struct Table {
+    title: String,
+    labels: Vec<&'static str>,
+    columns: Vec<String>,
+    lines: Vec<(Vec<String>, Vec<Option<String>>)>,
 }
 
-type Figure = fn(&Sample) -> f64;
-
-const RATE: Figure = |sample| sample.served.per_second;
-const MEDIAN: Figure = |sample| sample.served.median_ms;
-const P99: Figure = |sample| sample.served.p99_ms;
-const BETWEEN: Figure = |sample| sample.between_us;
-const PRIMARY: Figure = |sample| sample.primary_us;
-
-/// All samples: of a row and a way, one per round.
-#[derive(Debug, Default)]
-pub(crate) struct Results(HashMap<(&'static str, Way), Vec<Sample>>);
-
-/// One column: its heading, and its cell in a row.
-type Column<'a> = (&'a str, &'a dyn Fn(&Row) -> Option<String>);
-
-impl Results {
-    pub(crate) fn add(&mut self, row: &Row, way: Way, sample: Sample) {
-        self.0.entry((row.name, way)).or_default().push(sample);
+impl Table {
+    pub(crate) fn new(
+        title: impl Into<String>,
+        labels: &[&'static str],
+        columns: Vec<String>,
+    ) -> Table {
+        Table { title: title.into(), labels: labels.to_vec(), columns, lines: Vec::new() }
     }
 
-    fn samples(&self, row: &Row, way: Way) -> &[Sample] {
-        self.0.get(&(row.name, way)).map_or(&[], Vec::as_slice)
-    }
-
-    fn figure(&self, row: &Row, way: Way, figure: Figure) -> Option<f64> {
-        median(self.samples(row, way).iter().map(figure).collect())
-    }
-
-    fn ratio(&self, row: &Row, (way, to): (Way, Way), figure: Figure) -> Option<f64> {
-        let pairs = self.samples(row, way).iter().zip(self.samples(row, to));
-        median(pairs.map(|(sample, base)| figure(sample) / figure(base)).collect())
-    }
-
-    /// Prints all that can be said of these rows.
-    pub(crate) fn print(&self, rows: &[&Row]) {
-        let per_second = |row: &Row| self.figure(row, Way::Direct, RATE).map(thousands);
-        let figure = |way, of| move |row: &Row| self.figure(row, way, of).map(digits);
-        let ratio = |way, to, of| move |row: &Row| self.ratio(row, (way, to), of).map(times);
-        use Way::{Before, Direct, Endpoint, HostPort, Nutcracker};
-        print_table(
-            "Commands per second, against direct",
-            rows,
-            &[
-                ("direct, per s", &per_second),
-                ("endpoint", &ratio(Endpoint, Direct, RATE)),
-                ("nutcracker", &ratio(Nutcracker, Direct, RATE)),
-            ],
-        );
-        print_table(
-            "Latency: milliseconds direct, and the others against it",
-            rows,
-            &[
-                ("direct p50", &figure(Direct, MEDIAN)),
-                ("endpoint", &ratio(Endpoint, Direct, MEDIAN)),
-                ("nutcracker", &ratio(Nutcracker, Direct, MEDIAN)),
-                ("direct p99", &figure(Direct, P99)),
-                ("endpoint", &ratio(Endpoint, Direct, P99)),
-                ("nutcracker", &ratio(Nutcracker, Direct, P99)),
-            ],
-        );
-        print_table(
-            "The proxy's own processor time, microseconds per command",
-            rows,
-            &[
-                ("endpoint", &figure(Endpoint, BETWEEN)),
-                ("nutcracker", &figure(Nutcracker, BETWEEN)),
-                ("endpoint / nutcracker", &ratio(Endpoint, Nutcracker, BETWEEN)),
-            ],
-        );
-        print_table(
-            "The primary's processor time: microseconds per command direct, and with a proxy \
-             against it",
-            rows,
-            &[
-                ("direct", &figure(Direct, PRIMARY)),
-                ("endpoint", &ratio(Endpoint, Direct, PRIMARY)),
-                ("nutcracker", &ratio(Nutcracker, Direct, PRIMARY)),
-            ],
-        );
-        print_table(
-            "The host's own port, against direct and against the endpoint's",
-            rows,
-            &[
-                ("per s / direct", &ratio(HostPort, Direct, RATE)),
-                ("/ endpoint", &ratio(HostPort, Endpoint, RATE)),
-                ("p50 / direct", &ratio(HostPort, Direct, MEDIAN)),
-                ("/ endpoint", &ratio(HostPort, Endpoint, MEDIAN)),
-                ("proxy, us", &figure(HostPort, BETWEEN)),
-                ("/ endpoint", &ratio(HostPort, Endpoint, BETWEEN)),
-            ],
-        );
-        print_table(
-            "The endpoint against another build of it (before)",
-            rows,
-            &[
-                ("per s", &ratio(Endpoint, Before, RATE)),
-                ("p50", &ratio(Endpoint, Before, MEDIAN)),
-                ("before, us", &figure(Before, BETWEEN)),
-                ("proxy us", &ratio(Endpoint, Before, BETWEEN)),
-                ("primary us", &ratio(Endpoint, Before, PRIMARY)),
-            ],
-        );
-    }
-}
-
-/// Prints a table in Markdown, or nothing if there is nothing in it. What wasn't measured is a
-/// dash.
-fn print_table(title: &str, rows: &[&Row], columns: &[Column<'_>]) {
-    let cells: Vec<Vec<Option<String>>> =
-        rows.iter().map(|row| columns.iter().map(|(_, cell)| cell(row)).collect()).collect();
-    if cells.iter().flatten().all(Option::is_none) {
-        return;
-    }
-    let first = rows.iter().map(|row| row.text.len()).max().unwrap_or(0);
-    let width = |column: usize| columns[column].0.len().max(8);
-    println!("\n{title}\n");
-    print!("| {:first$} |", "work");
-    for (column, (heading, _)) in columns.iter().enumerate() {
-        print!(" {heading:>width$} |", width = width(column));
-    }
-    print!("\n|{}|", "-".repeat(first + 2));
-    for column in 0..columns.len() {
-        print!("{}:|", "-".repeat(width(column) + 1));
-    }
-    println!();
-    for (row, cells) in
-        rows.iter().zip(&cells).filter(|(_, cells)| cells.iter().any(Option::is_some))
-    {
-        print!("| {:first$} |", row.text);
-        for (column, cell) in cells.iter().enumerate() {
-            let cell = cell.as_deref().unwrap_or("-");
-            print!(" {cell:>width$} |", width = width(column));
+    /// Adds a line, unless there is nothing in it.
+    pub(crate) fn line(&mut self, labels: Vec<String>, cells: Vec<Option<String>>) {
+        if cells.iter().any(Option::is_some) {
+            self.lines.push((labels, cells));
         }
-        println!();
+    }
+
+    /// As text, which is empty if the table is. What wasn't measured is a dash; a column of these
+    /// is left out.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = String::new();
+        if self.lines.is_empty() {
+            return text;
+        }
+        let there = |column: &usize| self.lines.iter().any(|(_, cells)| cells[*column].is_some());
+        let columns: Vec<usize> = (0..self.columns.len()).filter(there).collect();
+        let cell = |cell: &Option<String>| cell.clone().unwrap_or_else(|| "-".into());
+        let lines: Vec<Vec<String>> = self
+            .lines
+            .iter()
+            .map(|(labels, cells)| {
+                let cells = columns.iter().map(|column| cell(&cells[*column]));
+                labels.iter().cloned().chain(cells).collect()
+            })
+            .collect();
+        let labels = self.labels.iter().map(|label| (*label).to_owned());
+        let head: Vec<String> =
+            labels.chain(columns.iter().map(|at| self.columns[*at].clone())).collect();
+        let widths: Vec<usize> = (0..head.len())
+            .map(|at| {
+                let all = lines.iter().chain([&head]).filter_map(|line| line.get(at));
+                all.map(|text| text.chars().count()).max().unwrap_or(0).max(3)
+            })
+            .collect();
+        let mut write = |line: &[String]| {
+            text.push('|');
+            for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
+                let _ = match at < self.labels.len() {
+                    true => write!(text, " {cell:<width$} |"),
+                    false => write!(text, " {cell:>width$} |"),
+                };
+            }
+            text.push('\n');
+        };
+        write(&head);
+        let rule = |(at, width): (usize, &usize)| match at < self.labels.len() {
+            true => "-".repeat(*width),
+            false => "-".repeat(width - 1) + ":",
+        };
+        write(&widths.iter().enumerate().map(rule).collect::<Vec<_>>());
+        lines.iter().for_each(|line| write(line));
+        format!("## {}\n\n{text}\n", self.title)
     }
 }
 
-/// The middle one, or the mean of the two in the middle; none of none, nor of what is no number.
-fn median(mut figures: Vec<f64>) -> Option<f64> {
-    figures.sort_by(f64::total_cmp);
-    let (lower, upper) = (figures.len().checked_sub(1)? / 2, figures.len() / 2);
-    Some((figures[lower] + figures[upper]) / 2.0).filter(|figure| figure.is_finite())
-}
-
-fn times(ratio: f64) -> String {
+/// A ratio.
+pub(crate) fn times(ratio: f64) -> String {
     match ratio {
         ..0.01 => format!("{ratio:.4} x"),
         ..10.0 => format!("{ratio:.2} x"),
@@ -172,7 +83,8 @@ fn times(ratio: f64) -> String {
     }
 }
 
-fn digits(figure: f64) -> String {
+/// As many digits as can be trusted, about.
+pub(crate) fn digits(figure: f64) -> String {
     match figure {
         ..10.0 => format!("{figure:.2}"),
         ..100.0 => format!("{figure:.1}"),
@@ -180,10 +92,12 @@ fn digits(figure: f64) -> String {
     }
 }
 
-fn thousands(figure: f64) -> String {
+/// The same with a `k` or an `M` behind large ones.
+pub(crate) fn thousands(figure: f64) -> String {
     match figure {
         ..1_000.0 => digits(figure),
-        _ => format!("{:.1} k", figure / 1e3),
+        ..1_000_000.0 => format!("{:.1} k", figure / 1e3),
+        _ => format!("{:.2} M", figure / 1e6),
     }
 }
 
@@ -192,18 +106,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
-        assert_eq!(median(vec![f64::NAN]), None);
-    }
-
-    #[test]
     fn figures_keep_what_can_be_trusted() {
         assert_eq!(digits(1.234), "1.23");
         assert_eq!(digits(12.34), "12.3");
         assert_eq!(thousands(123_456.0), "123.5 k");
+        assert_eq!(thousands(1_234_567.0), "1.23 M");
         assert_eq!(times(0.0021), "0.0021 x");
+    }
+
+    #[test]
+    fn a_table_has_what_was_measured() {
+        let mut table =
+            Table::new("Speed", &["work"], ["direct", "via", "never"].map(str::to_owned).to_vec());
+        table.line(vec!["nothing".into()], vec![None, None, None]);
+        assert_eq!(table.markdown(), "");
+        table.line(vec!["SET".into()], vec![Some("1.5".into()), None, None]);
+        table.line(vec!["GET".into()], vec![Some("2.5".into()), Some("3".into()), None]);
+        let text = "## Speed\n\n| work | direct | via |\n| ---- | -----: | --: |\n\
+                    | SET  |    1.5 |   - |\n| GET  |    2.5 |   3 |\n\n";
+        assert_eq!(table.markdown(), text);
     }
 }
