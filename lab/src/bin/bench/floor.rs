@@ -81,6 +81,8 @@ pub(crate) fn serve_by(mut args: impl Iterator<Item = String>) -> io::Result<()>
     serve(&TcpListener::bind((Ipv4Addr::LOCALHOST, port))?, reply.as_bytes())
 }
 
+/// A turn reads from all clients who have sent something, and then writes to each of them: who was
+/// answered at once would be awake while the others are still read, and the next turn the smaller.
 fn serve(listener: &TcpListener, reply: &[u8]) -> io::Result<()> {
     const LISTENER: usize = usize::MAX;
     let mut poll = Poll::new()?;
@@ -88,24 +90,32 @@ fn serve(listener: &TcpListener, reply: &[u8]) -> io::Result<()> {
     let mut clients: Vec<Option<TcpStream>> = Vec::new();
     let mut replies: Vec<u8> = Vec::new();
     let mut piece = vec![0; READ];
+    let (mut new, mut owed) = (Vec::new(), Vec::new());
     loop {
-        let ready: Vec<usize> = poll.wait(PATIENCE)?.collect();
-        for token in ready {
+        for token in poll.wait(PATIENCE)? {
             if token == LISTENER {
                 let (client, _) = listener.accept()?;
                 client.set_nodelay(true)?;
-                poll.add(&client, clients.len())?;
-                clients.push(Some(client));
+                new.push(client);
                 continue;
             }
             let Some(client) = &mut clients[token] else { continue };
-            let got = client.read(&mut piece).unwrap_or(0);
-            let length = commands(&piece[..got]) * reply.len();
+            match client.read(&mut piece) {
+                // Closing it ends its being watched.
+                Ok(0) | Err(_) => clients[token] = None,
+                Ok(got) => owed.push((token, commands(&piece[..got]) * reply.len())),
+            }
+        }
+        for client in new.drain(..) {
+            poll.add(&client, clients.len())?;
+            clients.push(Some(client));
+        }
+        for (token, length) in owed.drain(..) {
             while replies.len() < length {
                 replies.extend_from_slice(reply);
             }
-            // Closing it ends its being watched.
-            if got == 0 || client.write_all(&replies[..length]).is_err() {
+            let Some(client) = &mut clients[token] else { continue };
+            if length > 0 && client.write_all(&replies[..length]).is_err() {
                 clients[token] = None;
             }
         }

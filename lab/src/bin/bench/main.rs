@@ -45,7 +45,7 @@ use bed::Servers;
 use noise::Noise;
 use options::{Options, USAGE};
 use results::{Results, Sample};
-use rows::{Bed, ROWS, Row};
+use rows::{Bed, ROWS, Row, Work};
 use run::Run;
 use ways::Way;
 
@@ -174,13 +174,17 @@ fn measure_memory(
     results: &mut Results,
 ) -> io::Result<Option<String>> {
     let server = Server::of(options.flavor);
-    let wanted = rows.iter().map(|row| row.clients).max().unwrap_or(0);
-    let fit = memory::sessions_that_fit(wanted);
+    let mut note = None;
     for row in rows {
+        let Work::Sessions(rest) = row.work else { continue };
+        let clients = memory::sessions_that_fit(row.clients, rest);
+        if clients < row.clients {
+            note = Some(format!("{clients} {}: the limit of open files allows no more", row.text));
+        }
         for way in options.ways(row) {
             let mut servers = Servers::start(&server, row.bed, &[way], options)?;
             let sample = servers.open(way, row).and_then(|address| {
-                let (server, servers, clients) = (&server, &servers, row.clients.min(fit));
+                let (server, servers) = (&server, &servers);
                 let run = Run { server, servers, row, way, address, seconds: 0.0, clients };
                 run.measure(&mut 0.0)
             });
@@ -189,8 +193,7 @@ fn measure_memory(
             results.add(row, way, sample);
         }
     }
-    let note = || format!("{fit} sessions at most: the limit of open files allows no more");
-    Ok((fit < wanted).then(note))
+    Ok(note)
 }
 
 fn failed(row: &Row, way: Way, error: &io::Error) -> io::Error {

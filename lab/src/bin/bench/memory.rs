@@ -30,11 +30,13 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// Raises the limit of open files, ours and that of the servers that are started from now on.
 /// Returns how many of these sessions fit.
-pub(crate) fn sessions_that_fit(wanted: usize) -> usize {
-    // A server that has its shards' connections beside those of its clients needs two for each.
-    let room = |limit: u64| usize::try_from((limit.saturating_sub(SPARE)) / 2).unwrap_or(wanted);
-    let limit = procfs::allow_descriptors(2 * wanted as u64 + 2 * SPARE, 2 * SPARE);
-    wanted.min(room(limit).saturating_sub(FIRST))
+pub(crate) fn sessions_that_fit(wanted: usize, rest: Rest) -> usize {
+    // Who waits in a BLPOP has a connection to the shard beside its own.
+    let each = if rest == Rest::Blpop { 2 } else { 1 };
+    // The host keeps its own port's descriptors apart from the endpoint's.
+    let others = 2 * SPARE + each * FIRST as u64;
+    let limit = procfs::allow_descriptors(each * wanted as u64 + others, others + 1);
+    wanted.min(usize::try_from((limit - others) / each).unwrap_or(wanted))
 }
 
 /// Clients that a server must allow for so many sessions.

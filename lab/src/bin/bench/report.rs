@@ -6,7 +6,7 @@ use crate::results::{
 };
 use crate::rows::{Beside, Row, Work};
 use crate::standing;
-use crate::table::{Table, digits, thousands, times};
+use crate::table::{Table, digits, milliseconds, thousands, times};
 use crate::ways::Way;
 
 use Way::{Before, Direct, Endpoint, Floor, HostPort, Threads2};
@@ -51,8 +51,18 @@ fn proxies(results: &Results) -> impl Iterator<Item = Way> + '_ {
 
 impl<'a> Report<'a> {
     fn figure(&self, heading: &str, way: Way, figure: Figure) -> Column<'a> {
+        self.figure_as(digits, heading, way, figure)
+    }
+
+    fn figure_as(
+        &self,
+        text: fn(f64) -> String,
+        heading: &str,
+        way: Way,
+        figure: Figure,
+    ) -> Column<'a> {
         let results = self.results;
-        let cell = move |row: &Row| results.figure(row, way, figure).map(digits);
+        let cell = move |row: &Row| results.figure(row, way, figure).map(text);
         (heading.to_owned(), Box::new(cell))
     }
 
@@ -82,17 +92,15 @@ impl<'a> Report<'a> {
     }
 
     fn rate(&self, proxies: &[Way]) -> Table {
-        let results = self.results;
-        let direct = move |row: &Row| results.figure(row, Direct, RATE).map(thousands);
-        let mut columns: Vec<Column<'_>> = vec![("direct, per s".into(), Box::new(direct))];
+        let mut columns = vec![self.figure_as(thousands, "direct, per s", Direct, RATE)];
         columns.extend(self.against(proxies, RATE));
         self.table("Commands per second, against direct", columns)
     }
 
     fn latency(&self, proxies: &[Way]) -> Table {
-        let mut columns = vec![self.figure("direct p50", Direct, MEDIAN)];
+        let mut columns = vec![self.figure_as(milliseconds, "direct p50", Direct, MEDIAN)];
         columns.extend(self.against(proxies, MEDIAN));
-        columns.push(self.figure("direct p99", Direct, P99));
+        columns.push(self.figure_as(milliseconds, "direct p99", Direct, P99));
         columns.extend(self.against(proxies, P99));
         self.table("Latency: milliseconds direct, and the others against it", columns)
     }
@@ -171,7 +179,7 @@ fn mixed(results: &Results, rows: &[&Row]) -> Table {
                 _ => thousands(rate),
             });
             let mut cells: Vec<_> =
-                [MEDIAN, P99, P999, MAX].map(|of| figure(of).map(digits)).to_vec();
+                [MEDIAN, P99, P999, MAX].map(|of| figure(of).map(milliseconds)).to_vec();
             cells.extend([figure(RATE).map(thousands), beside]);
             table.line(vec![row.text.to_owned(), way.name().to_owned()], cells);
         }

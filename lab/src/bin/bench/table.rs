@@ -92,7 +92,12 @@ pub(crate) fn digits(figure: f64) -> String {
     }
 }
 
-/// The same with a `k` or an `M` behind large ones.
+/// Milliseconds, to a microsecond.
+pub(crate) fn milliseconds(figure: f64) -> String {
+    if figure < 1.0 { format!("{figure:.3}") } else { digits(figure) }
+}
+
+/// As many digits, with a `k` or an `M` behind large ones.
 pub(crate) fn thousands(figure: f64) -> String {
     match figure {
         ..1_000.0 => digits(figure),
@@ -109,6 +114,7 @@ mod tests {
     fn figures_keep_what_can_be_trusted() {
         assert_eq!(digits(1.234), "1.23");
         assert_eq!(digits(12.34), "12.3");
+        assert_eq!([milliseconds(0.0674), milliseconds(1.234)], ["0.067", "1.23"]);
         assert_eq!(thousands(123_456.0), "123.5 k");
         assert_eq!(thousands(1_234_567.0), "1.23 M");
         assert_eq!(times(0.0021), "0.0021 x");
