@@ -54,7 +54,7 @@ sanitize: build ## the host's own port and other modules, in servers built with 
 	ASAN_OPTIONS=detect_leaks=0 WEIR_VALKEY_SERVER=$(abspath .servers/sanitized/valkey-server) \
 	WEIR_REDIS_SERVER=$(abspath .servers/sanitized/redis-server) cargo test --test real_host --test real_modules
 
-bench: setup build ## the same load on a primary, on nutcracker and on the endpoint; ROUNDS=n
+bench: setup build ## the same load on a primary, nutcracker, other proxies (BENCH_PEERS) and the endpoint; ROUNDS=n
 	@tests/setup/servers.sh bench
 	@WEIR_MODULE=$(module) cargo run --quiet --release -p weir-lab --bin bench -- $(ARGS)
 

@@ -25,10 +25,12 @@ pub(crate) struct Servers {
     threads_2: Option<Host>,
     before: Option<Host>,
     floor: Option<Floor>,
+    /// Peers, which aren't ours, but what they do is.
+    peers: Vec<i32>,
 }
 
 impl Servers {
-    /// Starts the servers of a bed, and what is needed for these ways.
+    /// Starts the servers of a bed, and what is needed for these ways, each of which is there once.
     ///
     /// # Errors
     /// If the primary's port is taken, or a peer isn't there.
@@ -51,21 +53,25 @@ impl Servers {
             let primaries = shards.iter().map(|shard| shard.primary.address());
             Nutcracker::start(&primaries.collect::<Vec<_>>())
         };
+        let mut peers = Vec::new();
+        for way in ways {
+            let Way::Peer(peer) = way else { continue };
+            peer.check(&shards.primary(0).address()).map_err(io::Error::other)?;
+            // One process may stand behind two names.
+            if !peers.contains(&peer.pid) {
+                peers.push(peer.pid);
+            }
+        }
         let before = options.before.as_deref().filter(|_| goes(Way::Before));
-        let servers = Servers {
+        Ok(Servers {
             nutcracker: goes(Way::Nutcracker).then(nutcracker),
             endpoint: (goes(Way::Endpoint) || goes(Way::HostPort)).then(|| host().start()),
             threads_2: goes(Way::Threads2).then(|| host().line("weir.threads 2").start()),
             before: before.map(|path| host().module(path).start()),
             floor: None,
+            peers,
             shards,
-        };
-        for way in ways {
-            if let Way::Peer(peer) = way {
-                peer.check(&servers.shards.primary(0).address()).map_err(io::Error::other)?;
-            }
-        }
-        Ok(servers)
+        })
     }
 
     /// Where this way begins, for this row.
@@ -123,7 +129,12 @@ impl Servers {
         let hosts = hosts.into_iter().flatten().map(|host| host.pid());
         let servers = self.shards.iter().flat_map(|shard| shard.servers().map(|one| one.pid()));
         let nutcracker = self.nutcracker.iter().map(Nutcracker::pid);
-        hosts.chain(servers).chain(nutcracker).map(procfs::run_time).sum()
+        hosts
+            .chain(servers)
+            .chain(nutcracker)
+            .chain(self.peers.iter().copied())
+            .map(procfs::run_time)
+            .sum()
     }
 
     /// Gives each of the benchmark program's first `keys` keys a value of this size, on each

@@ -102,34 +102,43 @@ fn bench(options: &Options) -> io::Result<()> {
         Ok(())
     });
     // What was measured until something failed is worth showing.
-    measured.and(show(options, &results, &notes))
+    let shown = match results.ways().next() {
+        Some(_) => show(options, &results, &notes),
+        None => Ok(()),
+    };
+    measured.and(shown)
 }
 
-/// Prints the tables, and writes them and the plots to files.
+/// Writes the tables and the plots to files, and prints the tables.
 fn show(options: &Options, results: &Results, notes: &[String]) -> io::Result<()> {
     let tables = report::tables(results, &options.rows());
-    print!("{tables}");
     let mut text = format!(
-        "# What the endpoint costs\n\n`make bench` on {} with {} processors: medians of {} rounds \
+        "# What the endpoint costs\n\n`make bench` on {} with {} processors: medians of {} {} \
          of about {} s each.\n\n",
         options.flavor,
         std::thread::available_parallelism().map_or(1, |count| count.get()),
         options.rounds,
+        if options.rounds == 1 { "round" } else { "rounds" },
         options.seconds,
     );
     for note in notes {
         text.push_str(&format!("* {note}\n"));
     }
     text.push_str(&format!("\n{tables}"));
-    for (picture, drawn) in picture::draw_all(&options.out, results, &options.rows())? {
-        match drawn {
-            true => text.push_str(&format!("![{}]({})\n\n", picture.title, picture.file)),
-            false => println!("{} is not drawn: too little was measured for it", picture.file),
-        }
+    let (drawn, not_drawn): (Vec<_>, Vec<_>) =
+        picture::draw_all(&options.out, results, &options.rows())?
+            .into_iter()
+            .partition(|(_, drawn)| *drawn);
+    for (picture, _) in drawn {
+        text.push_str(&format!("![{}]({})\n\n", picture.title, picture.file));
     }
     let file = options.out.join("results.md");
     fs::write(&file, text.trim_end().to_owned() + "\n")
         .map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
+    print!("{tables}");
+    for (picture, _) in not_drawn {
+        println!("{} is not drawn: too little was measured for it", picture.file);
+    }
     println!("The tables are in {}, and the plots beside it.", file.display());
     Ok(())
 }
@@ -142,7 +151,12 @@ fn measure_bed(
     results: &mut Results,
 ) -> io::Result<String> {
     let server = Server::of(options.flavor);
-    let ways: Vec<Way> = rows.iter().flat_map(|row| options.ways(row)).collect();
+    let mut ways: Vec<Way> = Vec::new();
+    for way in rows.iter().flat_map(|row| options.ways(row)) {
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
     let mut servers = Servers::start(&server, bed, &ways, options)?;
     let noise = Noise::new(&servers);
     let mut rates = HashMap::new();

@@ -108,7 +108,9 @@ impl Row {
                     || self.work == Work::Sessions(Rest::Idle)
             }
             Way::Floor | Way::Peer(_) => self.bed == Bed::Plain,
-            Way::Direct | Way::Endpoint | Way::Threads2 | Way::HostPort | Way::Before => true,
+            // Its sessions are the host's clients besides, and limited like these.
+            Way::HostPort => self.bed != Bed::Memory,
+            Way::Direct | Way::Endpoint | Way::Threads2 | Way::Before => true,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::sheet::{self, Area, Drawn, FAINT, INK, Scale, font, mark_text};
+use super::sheet::{self, Area, Drawn, FAINT, INK, Scale, font, short};
 use crate::ways::Way;
 
 pub(crate) struct Curve {
@@ -88,7 +88,7 @@ impl Curves<'_> {
             let y = scale.place(mark);
             sheet::line(area, vec![(left, y), (left + PANEL, y)], FAINT)?;
             let style = font(13, HPos::Right, VPos::Center);
-            area.draw_text(&mark_text(mark), &style, (left - 8, y))?;
+            area.draw_text(&short(mark), &style, (left - 8, y))?;
         }
         let x = |step: usize| left + PANEL * (2 * step as i32 + 1) / (2 * panel.steps.len() as i32);
         for (at, step) in panel.steps.iter().enumerate() {

@@ -124,14 +124,14 @@ impl Scale {
     }
 }
 
-/// A mark as text: 0.05, 2, 50 k, 1 M.
-pub(crate) fn mark_text(value: f64) -> String {
+/// A mark as text: 0.05, 2, 5000, 50 k, 1 M.
+pub(crate) fn short(value: f64) -> String {
     let (value, unit) = match value {
-        ..1e3 => (value, ""),
+        ..1e4 => (value, ""),
         ..1e6 => (value / 1e3, " k"),
         _ => (value / 1e6, " M"),
     };
-    // Without what the division has left over.
+    // Without what reckoning has left over.
     let value = (value * 1e6).round() / 1e6;
     format!("{value}{unit}")
 }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn marks_are_short() {
-        let texts = [0.05, 2.0, 50_000.0, 1e6].map(mark_text);
-        assert_eq!(texts, ["0.05", "2", "50 k", "1 M"]);
+        let texts = [0.05, 2.0, 5_000.0, 50_000.0, 1e6].map(short);
+        assert_eq!(texts, ["0.05", "2", "5000", "50 k", "1 M"]);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::sheet::{self, Area, Drawn, FAINT, INK, Scale, font, mark_text};
+use super::sheet::{self, Area, Drawn, FAINT, INK, Scale, font, short};
 use crate::ways::Way;
 
 /// One way, and its value for each mark.
@@ -57,7 +57,11 @@ impl Spans<'_> {
             axis(area, &scale, TOP + height)?;
             let colors = sheet::colors(&ways);
             let mut y = TOP + GAP;
-            for (name, lines) in self.groups {
+            for (at, (name, lines)) in self.groups.iter().enumerate() {
+                if at > 0 {
+                    let between = y - GAP / 2;
+                    sheet::line(area, vec![(16, between), (LEFT + WIDTH, between)], FAINT)?;
+                }
                 let middle = y + LINE * lines.len() as i32 / 2;
                 let style = font(TEXT, HPos::Right, VPos::Center);
                 area.draw_text(name, &style, (LEFT - 12, middle))?;
@@ -67,8 +71,6 @@ impl Spans<'_> {
                     y += LINE;
                 }
                 y += GAP;
-                let between = y - GAP / 2;
-                sheet::line(area, vec![(16, between), (LEFT + WIDTH, between)], FAINT)?;
             }
             Ok(())
         })?;
@@ -100,7 +102,7 @@ fn axis(area: &Area<'_>, scale: &Scale, bottom: i32) -> Drawn {
         let x = scale.place(value);
         sheet::line(area, vec![(x, TOP), (x, bottom)], FAINT)?;
         let style = font(TEXT, HPos::Center, VPos::Top);
-        area.draw_text(&mark_text(value), &style, (x, bottom + 8))?;
+        area.draw_text(&short(value), &style, (x, bottom + 8))?;
     }
     sheet::line(area, vec![(LEFT, bottom), (LEFT + WIDTH, bottom)], INK)?;
     let unit = (LEFT + WIDTH / 2, bottom + 32);
@@ -134,7 +136,7 @@ fn mark(area: &Area<'_>, at: usize, (x, y): (i32, i32), color: RGBColor) -> Draw
         2 => {
             area.draw(&Polygon::new([(x - 5, y + 4), (x + 5, y + 4), (x, y - 5)], color.filled()))?
         }
-        _ => area.draw(&Rectangle::new([(x - 1, y - 5), (x + 1, y + 5)], color.filled()))?,
+        _ => area.draw(&Rectangle::new([(x - 1, y - 7), (x + 1, y + 7)], color.filled()))?,
     }
     Ok(())
 }
