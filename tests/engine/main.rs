@@ -521,6 +521,28 @@ fn who_loses_the_connection_that_tracks_forgets_all_and_tracks_anew() {
 
 /// Seed 2015 of the simulation: that nobody could say in time was remembered for the next.
 #[test]
+fn others_wait_behind_a_bounded_part_of_a_long_pipeline() {
+    let mut desk = Desk::new();
+    desk.ask(b"GET a\r\n");
+    desk.open_next();
+    desk.greet(1);
+    desk.sent(1);
+    desk.reply(1, b"$-1\r\n");
+    let short = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
+    let long = short.repeat(limits::SESSION_READ_BYTES / short.len());
+    assert!(long.len() / short.len() > limits::SESSION_SEATS_MAX + 100);
+    desk.ask(&long);
+    let sent = desk.sent(1).matches("GET").count();
+    assert_eq!(sent, limits::SESSION_SEATS_MAX + 1, "the one beyond it stops the client");
+    // Half is answered: it goes on, and no further than before.
+    desk.reply(1, &b"$-1\r\n".repeat(sent / 2));
+    assert_eq!(desk.sent(1), "");
+    desk.reply(1, b"$-1\r\n$-1\r\n");
+    let more = desk.sent(1).matches("GET").count();
+    assert!((1..=sent / 2 + 2).contains(&more), "{more} more");
+}
+
+#[test]
 fn a_right_that_nobody_could_be_asked_for_is_asked_for_anew() {
     let mut desk = Desk::without_shard();
     desk.pass(Duration::from_millis(200));
