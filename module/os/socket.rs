@@ -134,10 +134,10 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` when it took none; any other is the end of the connection. No signal is raised.
     pub fn write(&self, pieces: [&[u8]; 2]) -> io::Result<usize> {
-        if pieces[1].is_empty() {
-            return self.send(pieces[0]);
+        match pieces {
+            [piece, []] | [[], piece] => self.send(piece),
+            both => self.write_pieces(&both.map(IoSlice::new)),
         }
-        self.write_pieces(&pieces.map(IoSlice::new))
     }
 
     /// Writes the pieces, one after the other, and says how many bytes of them the kernel took.
