@@ -20,8 +20,8 @@ pub(crate) fn whole(options: &Options) -> f64 {
 fn one(row: &Row, seconds: f64) -> f64 {
     let seconds = seconds.max(row.seconds_min);
     match row.work {
-        Work::Commands { .. } => seconds + 0.3,
-        Work::Acknowledged { .. } => seconds + 0.3,
+        Work::Commands { .. } | Work::Acknowledged { .. } => seconds + 0.3,
+        Work::Paced(_) => seconds + 0.1,
         Work::Mixed(_) => seconds + 0.6,
         // Each has servers of its own.
         Work::Sessions(_) => BED + 2.0,

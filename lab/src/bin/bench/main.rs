@@ -24,6 +24,7 @@ mod memory; //   what a session takes of its server's memory
 mod mixed; //    one client's latency beside another one's load
 mod noise; //    what else the machine did meanwhile
 mod options; //  what a person can ask for
+mod paced; //    a load of so many commands per second
 mod picture; //  what came of it all, as plots
 mod poll; //     which of many sockets can be read
 mod report; //   what came of it all, as tables

@@ -19,7 +19,7 @@ use std::io;
 use std::path::Path;
 
 use crate::results::{BETWEEN, Figure, MAX, MEDIAN, P99, P999, PRIMARY, RATE, Results};
-use crate::rows::{Bed, Row, Work};
+use crate::rows::{Bed, Row};
 use crate::ways::Way;
 
 use curves::{Curve, Curves, Panel};
@@ -139,8 +139,8 @@ fn acknowledged(
 }
 
 fn latency(path: &Path, title: &str, results: &Results, rows: &[&Row]) -> Result<bool, String> {
-    let load = |row: &&&Row| matches!(row.work, Work::Commands { .. } | Work::Acknowledged { .. });
-    spans(path, title, results, rows.iter().filter(load), &[("p50", MEDIAN), ("p99", P99)])
+    let loads = rows.iter().filter(|row| row.work.is_load());
+    spans(path, title, results, loads, &[("p50", MEDIAN), ("p99", P99)])
 }
 
 fn mixed(path: &Path, title: &str, results: &Results, rows: &[&Row]) -> Result<bool, String> {

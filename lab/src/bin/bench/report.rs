@@ -22,8 +22,7 @@ struct Report<'a> {
 
 /// The tables of these rows, one below the other.
 pub(crate) fn tables(results: &Results, rows: &[&Row]) -> String {
-    let load = |row: &&Row| matches!(row.work, Work::Commands { .. } | Work::Acknowledged { .. });
-    let loads: Vec<&Row> = rows.iter().copied().filter(load).collect();
+    let loads: Vec<&Row> = rows.iter().copied().filter(|row| row.work.is_load()).collect();
     let report = Report { results, rows: &loads };
     let proxies: Vec<Way> = proxies(results).collect();
     [

@@ -76,6 +76,8 @@ pub(crate) enum Work {
     /// Each client sends a SET and then, when that is answered or together with it, the second
     /// command, and when that is answered begins anew. One of these counts as one command.
     Acknowledged { wait: &'static [&'static str], together: bool },
+    /// So many SETs per second, over all clients.
+    Paced(u32),
     /// One client GETs a small key, and when that is answered begins anew.
     Mixed(Beside),
     /// Each client sends a SET, and then rests so.
@@ -98,13 +100,20 @@ pub(crate) struct Row {
     pub(crate) more: &'static [Way],
 }
 
+impl Work {
+    /// Whether it is load that is measured by what it costs.
+    pub(crate) fn is_load(self) -> bool {
+        matches!(self, Work::Commands { .. } | Work::Acknowledged { .. } | Work::Paced(_))
+    }
+}
+
 impl Row {
     /// Whether it can be measured by this way.
     pub(crate) fn takes(&self, way: Way) -> bool {
         match way {
             // It knows neither WAIT nor commands that wait.
             Way::Nutcracker => {
-                matches!(self.work, Work::Commands { .. } | Work::Mixed(_))
+                matches!(self.work, Work::Commands { .. } | Work::Paced(_) | Work::Mixed(_))
                     || self.work == Work::Sessions(Rest::Idle)
             }
             Way::Floor | Way::Peer(_) => self.bed == Bed::Plain,
@@ -132,6 +141,11 @@ const fn commands(
 ) -> Row {
     let work = Work::Commands { command, pipeline, value };
     Row { name, text, bed: Bed::Plain, clients, work, seconds_min: 0.0, more: &[] }
+}
+
+const fn paced(name: &'static str, text: &'static str, clients: usize, per_second: u32) -> Row {
+    let work = Work::Paced(per_second);
+    Row { name, text, bed: Bed::Plain, clients, work, seconds_min: 0.0, more: ALL_MORE }
 }
 
 const fn acknowledged(name: &'static str, text: &'static str, clients: usize) -> Row {
@@ -183,6 +197,7 @@ pub(crate) const ROWS: &[Row] = &[
     commands("set-16k", "SET of 16 KB, 50 clients", 50, (Set, 1, LARGE)),
     commands("get-16k", "GET of 16 KB, 50 clients", 50, (Get, 1, LARGE)),
     commands("mget-10", "MGET of 10 keys, 50 clients", 50, (Mget(10), 1, SMALL)),
+    paced("set-paced", "SET, 50 clients, 5,000 per second", 50, 5_000),
     Row {
         bed: Bed::Two,
         ..commands("set-p16-two", "SET, pipelines of 16, two shards", 50, (Set, 16, SMALL))

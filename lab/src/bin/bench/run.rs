@@ -8,11 +8,10 @@ use lab::servers::Server;
 
 use crate::bed::Servers;
 use crate::load::{KEYS, LARGE_KEYS, Loops, Program, Served};
-use crate::memory;
-use crate::mixed;
 use crate::results::Sample;
 use crate::rows::{Beside, Command, Row, Work};
 use crate::ways::Way;
+use crate::{memory, mixed, paced};
 
 /// How many round trips of the benchmark program tell how many commands the wanted time is for.
 const ROUND_TRIPS: u64 = 1_000;
@@ -44,6 +43,10 @@ impl Run<'_> {
                 Ok(sample)
             }
             Work::Acknowledged { wait, together } => self.acknowledged(wait, together),
+            Work::Paced(per_second) => {
+                let time = Duration::from_secs_f64(self.seconds);
+                self.beside(|| paced::run(self.address, self.clients, per_second, time))
+            }
             Work::Mixed(beside) => self.mixed(beside),
             Work::Sessions(rest) => {
                 let pid = self.servers.serving(self.way);
