@@ -34,8 +34,9 @@ impl Default for Scanner {
     }
 }
 
-/// The length of the reply that `bytes` begin with, if it is one of the usual: a short line or
-/// string, all there, and no error. None of any other, which is for a [`Scanner`].
+/// The length of the reply, or the element of one, that `bytes` begin with, if it is one of the
+/// usual: a short line or string, all there, and no error. None of any other, which is for a
+/// [`Scanner`].
 pub fn whole_reply(bytes: &[u8]) -> Option<usize> {
     const LINE_BYTES_MAX: usize = 32;
     match *bytes.first()? {
@@ -78,6 +79,15 @@ impl Scanner {
                     self.owed = 1;
                     return Scan::Done { used };
                 }
+            }
+            if let Some(length) = whole_reply(&bytes[used..]) {
+                used += length;
+                self.owed -= 1;
+                if self.owed == 0 {
+                    self.owed = 1;
+                    return Scan::Done { used };
+                }
+                continue;
             }
             let Some((line, next)) = line(&bytes[used..]) else {
                 return Scan::More { used };
