@@ -47,10 +47,10 @@ pub const LINK_OWED_HIGH: usize = 128 * 1024;
 
 // ------------------------------------------------------------------------------------ session
 
-/// Replies that one client may be owed. Beyond it the client is not read until half have left. It is
-/// also a client's share of a link: what others say waits behind so many of its commands at most.
-/// Beside pipelines of 10,000 commands, a GET takes 0.7 ms with 1024, as it does on a stock server
-/// (which reads 16 KB of a client at a time), and 1.7 ms with 4096.
+/// Replies that one client may be owed. Beyond it the client is not read until half have left. It
+/// is also a client's share of a link: others wait behind so many of its commands at most. Beside
+/// pipelines of 10,000 commands, a GET takes 0.7 ms with 1024, as it does on a stock server (which
+/// reads 16 KB of a client at a time), and 1.7 ms with 4096.
 pub const SESSION_SEATS_MAX: usize = 1024;
 
 /// Seats whose memory a session keeps when it has nothing outstanding.

@@ -1,7 +1,7 @@
 //! Name -> place in a table, whatever the case, without allocation.
 //!
-//! A name is taken as three numbers: its first eight bytes, its last eight, and its length. Those of
-//! up to sixteen bytes, which is nearly all, are known by these alone.
+//! A name is taken as three numbers: its first eight bytes, its last eight, and its length. Those
+//! of up to sixteen bytes, which is nearly all, are known by these alone.
 
 /// An open-addressing hash table. The names themselves stay with the specs, and are asked for by
 /// place.

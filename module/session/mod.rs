@@ -168,8 +168,8 @@ impl<F, U, W, M, C> Session<F, U, W, M, C> {
         self.monitors || self.tracking.is_some()
     }
 
-    /// Whether a request of its is served by what it says alone: it is inside no transaction, nothing
-    /// is told it unasked, and it is not among those that are owed reads of replicas.
+    /// Whether a request of its is served by what it says alone: it is inside no transaction, is
+    /// told nothing unasked, and is not among those that are owed reads of replicas.
     pub fn is_plain(&self) -> bool {
         let pushed_to = self.inbox.listens || self.is_pushed_to();
         !pushed_to && self.transaction.is_none() && !self.on_replicas
