@@ -395,7 +395,7 @@ impl World {
     pub fn value(&mut self, client: usize) -> Vec<u8> {
         self.clients[client].serial += 1;
         let mut value = format!("v{client}.{}", self.clients[client].serial).into_bytes();
-        if self.plan.large > 0 && self.rng.one_in(20) {
+        if self.plan.large > 0 && self.rng.one_in(self.plan.large_one_in) {
             value.push(b'.');
             value.resize(self.rng.index(self.plan.large) + 40, b'x');
         } else if self.rng.one_in(10) {

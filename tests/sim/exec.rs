@@ -19,6 +19,8 @@ pub struct Transaction {
     slot: Option<u16>,
     /// Watched keys, each with the stamp of its region when the client asked for it.
     watched: Vec<(Vec<u8>, Stamp)>,
+    /// How many histories its worker had seen when the first was.
+    histories: u64,
     /// The client itself may have changed a watched key since, and surely has.
     pub may_be_changed: bool,
     pub is_changed: bool,
@@ -61,7 +63,11 @@ impl World {
             Ask::Watch { keys } => {
                 let stamps = keys.iter().map(|key| expected.stamps[self.region_of_key(key)]);
                 let watched: Vec<_> = keys.iter().cloned().zip(stamps).collect();
+                let histories = self.histories_seen(client);
                 let transaction = &mut self.clients[client].transaction;
+                if transaction.watched.is_empty() {
+                    transaction.histories = histories;
+                }
                 transaction.slot = transaction.slot.or(keys.first().map(|key| slot(key)));
                 transaction.watched.extend(watched);
                 ok
@@ -114,8 +120,11 @@ impl World {
             let later = |(key, stamp): &(Vec<u8>, Stamp)| {
                 self.regions[self.region_of_key(key)].stamp() != *stamp
             };
+            // A connection that watches is closed when its worker sees another history, though the
+            // key may be as it was.
             let right = !transaction.watched.is_empty()
                 && (transaction.may_be_changed
+                    || transaction.histories != self.histories_seen(client)
                     || transaction.refused
                     || transaction.watched.iter().any(later));
             self.nothing_was_executed(client);
@@ -157,6 +166,12 @@ impl World {
             }
         }
         true
+    }
+
+    /// How often a client's worker has seen that a shard's history is another one.
+    fn histories_seen(&self, client: usize) -> u64 {
+        let shards = &self.stats.workers[self.clients[client].worker].shards;
+        shards.iter().map(|shard| shard.generation.get()).sum()
     }
 
     fn null_array(&self, client: usize) -> Reply {

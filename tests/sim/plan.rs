@@ -104,6 +104,8 @@ pub struct Plan {
     pub room: usize,
     /// Values are now and then so large.
     pub large: usize,
+    /// One value in so many, then.
+    pub large_one_in: u64,
     pub whole_command_table: bool,
     pub inline_percent: u64,
     /// How many databases each server has.
@@ -145,6 +147,7 @@ impl Plan {
             1..=6 => 60_000,
             _ => 0,
         };
+        let small = if large > 0 { [8_000, 8_000] } else { [40, 500] };
         // Without anybody to count, nothing but the session's own order can be found wrong.
         let in_cluster = told == Told::Cluster;
         let alone = plant == Some(Plant::Overtaken);
@@ -180,12 +183,9 @@ impl Plan {
             latency_max: rng.pick(&[50, 300, 3_000, 20_000]),
             stalls: rng.percent(50),
             splitting: rng.pick(&[0, 10, 50, 90]),
-            room: if large > 0 {
-                rng.pick(&[8_000, 64_000, 1_000_000])
-            } else {
-                rng.pick(&[40, 500, 64_000, 1_000_000])
-            },
+            room: rng.pick(&[small[0], small[1], 64_000, 1_000_000]),
             large,
+            large_one_in: rng.pick(&[2, 20]),
             whole_command_table: rng.one_in(20),
             inline_percent: rng.pick(&[0, 0, 20]),
             databases: rng.pick(&[1, 2, 3]),
