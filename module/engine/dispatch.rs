@@ -304,6 +304,9 @@ impl Engine {
         let Some(session) = token.session() else {
             return;
         };
+        if let Some(former) = self.former_link(id, lane_id, session) {
+            return self.send_by(former, token, write);
+        }
         if let Some(link_id) = self.shared_link(id, lane_id) {
             return self.send_by(link_id, token, write);
         }

@@ -21,6 +21,7 @@ use crate::resp::Version;
 
 use super::Engine;
 use super::link::{Link, Role, Token};
+use super::relief::Relief;
 use super::rights::Rights;
 use super::users::Login;
 
@@ -114,6 +115,8 @@ impl Lanes {
 pub(super) struct LaneLinks {
     /// The link that carries the commands of all sessions of the lane.
     pub shared: Option<LinkId>,
+    /// Its relief.
+    pub relief: Relief,
     /// Links for one session at a time, which nobody uses now.
     pub idle: Vec<LinkId>,
     /// Commands that wait for the shared link, ...
@@ -132,6 +135,7 @@ impl LaneLinks {
     pub(super) fn new(now: Time) -> Self {
         Self {
             shared: None,
+            relief: Relief::new(now),
             idle: Vec::new(),
             parked: Pipeline::default().keeping(),
             parked_since: None,

@@ -284,7 +284,11 @@ impl Engine {
         match role {
             Role::Control => self.shard_up(shard, id),
             Role::Shared(lane) => {
-                self.shards[shard.index()].lane(lane, self.now).parked_since = None;
+                let links = self.shards[shard.index()].lane(lane, self.now);
+                if links.shared == Some(id) {
+                    links.parked_since = None;
+                }
+                self.relief_ready(id, shard, lane);
             }
             Role::Tracker(tracker) => {
                 self.shards[shard.index()].acks.tracker_ready(tracker, self.now);
@@ -392,7 +396,11 @@ impl Engine {
             self.touch(session);
         }
         match link.role {
-            Role::Shared(lane) => self.shared_failed(lane, link, greeted, reason),
+            Role::Shared(lane) => {
+                if let Some(link) = self.relief_failed(id, lane, link) {
+                    self.shared_failed(lane, link, greeted, reason);
+                }
+            }
             Role::Wire(feed) => self.wire_failed(feed, link, greeted, reason),
             Role::Control => self.control_failed(shard, greeted, reason),
             Role::Door => self.door_failed(shard, id, link.pipeline, reason),

@@ -17,6 +17,7 @@
 //!   channels.rs SUBSCRIBE, PUBLISH, PUBSUB               feeds.rs    wires: messages -> listeners
 //!   scouts.rs   asks where the primaries are             maps.rs     what follows from the answer
 //!   redirects.rs  a command is another shard's           readers.rs  reads from replicas
+//!   relief.rs   nobody waits behind a large reply        turns.rs    refused commands keep their turn
 //! ```
 //!
 //! One engine is one worker thread's whole world: sessions, links, marks. It shares nothing, reads
@@ -41,6 +42,7 @@ mod pauses;
 mod pins;
 mod readers;
 mod redirects;
+mod relief;
 mod replies;
 mod rights;
 mod scouts;

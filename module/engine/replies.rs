@@ -81,6 +81,12 @@ impl Engine {
                 }
             };
             let (shard, role) = (link.shard, link.role);
+            if let (Role::Shared(lane), true, false) = (role, piece.first, piece.last) {
+                self.relieve(id, shard, lane);
+            }
+            let Some(link) = self.links.get_mut(id) else {
+                return;
+            };
             let bytes = link.pipeline.bytes(&piece);
             if is_refusal(bytes, role, self.map.kind()) && self.is_passed_over(id, role, &piece) {
                 continue;

@@ -199,6 +199,11 @@ impl<T: Copy> Pipeline<T> {
         self.kept
     }
 
+    /// Whose replies are owed, in wire order.
+    pub fn tokens(&self) -> impl Iterator<Item = T> {
+        self.owed.iter().map(|owed| owed.token)
+    }
+
     /// All commands of owners that are not answered, as far as the pipeline keeps them.
     pub fn requests(&self) -> impl Iterator<Item = (T, &[u8])> {
         let base = self.appended - self.out.len() as u64;

@@ -6,6 +6,7 @@
 
 mod desk;
 mod refused;
+mod relief;
 mod rounds;
 
 use std::time::Duration;
