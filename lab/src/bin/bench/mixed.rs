@@ -4,6 +4,9 @@
 //!   this thread   GET, its reply, GET, its reply, ...                 each is timed
 //!   another one   10,000 commands, their replies, 10,000 commands...  or 100 MB to and fro
 //! ```
+//!
+//! Whoever asks one thing after the other has always one under way when the 100 MB begin. So there
+//! is also a row with many clients, which ask at times of their own.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -14,12 +17,17 @@ use std::time::{Duration, Instant};
 use lab::client::encode;
 
 use crate::load::Served;
+use crate::paced;
 use crate::rows::Beside;
 
 /// Commands in one pipeline of the client that sends many.
 const PIPELINE: usize = 10_000;
 /// The value of the client that sends a large one.
 const LARGE: usize = 100_000_000;
+
+/// The clients of the row with many, and how much they ask for together.
+pub(crate) const MANY: usize = 50;
+const MANY_PER_SECOND: u32 = 1_000;
 
 /// How long either client may be without an answer: longer than any that a run should show.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +53,10 @@ pub(crate) fn run(address: SocketAddr, beside: Beside, time: Duration) -> io::Re
     let enough = AtomicBool::new(false);
     thread::scope(|scope| {
         let other = scope.spawn(|| disturb(address, beside, &enough));
-        let served = one_by_one(address, time, || other.is_finished());
+        let served = match beside {
+            Beside::LargeOfMany => paced::run(address, MANY, MANY_PER_SECOND, time),
+            _ => one_by_one(address, time, || other.is_finished()),
+        };
         enough.store(true, Ordering::Relaxed);
         let beside = other.join().map_err(|_| io::Error::other("the other client panicked"))??;
         Ok(Mixed { served: served?, beside: Some(beside) })
@@ -92,7 +103,7 @@ fn disturb(address: SocketAddr, beside: Beside, enough: &AtomicBool) -> io::Resu
                 done += PIPELINE;
             }
         }
-        Beside::Large => {
+        Beside::Large | Beside::LargeOfMany => {
             let value = "x".repeat(LARGE);
             let set = encode(&["SET", "bench:large", value.as_str()]);
             let get = encode(&["GET", "bench:large"]);

@@ -167,14 +167,14 @@ impl<'a> Report<'a> {
 /// One line for each way: there are too many figures to stand side by side.
 fn mixed(results: &Results, rows: &[&Row]) -> Table {
     let columns = ["p50", "p99", "p99.9", "max", "per s", "beside it, per s"];
-    let title = "One client's latency beside another's load, milliseconds";
+    let title = "Latency beside another client's load, milliseconds";
     let mut table = Table::new(title, &["work", "by way of"], columns.map(str::to_owned).to_vec());
     for row in rows {
         let Work::Mixed(beside) = row.work else { continue };
         for way in results.ways() {
             let figure = |figure| results.figure(row, way, figure);
             let beside = figure(BESIDE).map(|rate| match beside {
-                Beside::Large => format!("{} MB", digits(rate / 1e6)),
+                Beside::Large | Beside::LargeOfMany => format!("{} MB", digits(rate / 1e6)),
                 _ => thousands(rate),
             });
             let mut cells: Vec<_> =

@@ -1,5 +1,6 @@
 //! What is measured: one row per kind of work.
 
+use crate::mixed::MANY;
 use crate::ways::Way;
 
 /// Which servers a row runs on.
@@ -54,6 +55,8 @@ pub(crate) enum Beside {
     Pipelines,
     /// One client that writes and reads a value of 100 MB.
     Large,
+    /// The same, beside many clients that ask at times of their own.
+    LargeOfMany,
 }
 
 /// What sessions do whose memory is looked at.
@@ -209,6 +212,15 @@ pub(crate) const ROWS: &[Row] = &[
     mixed("mixed-alone", "GET, 1 client, alone", Beside::Nothing, 1.0),
     mixed("mixed-pipeline", "GET beside pipelines of 10,000", Beside::Pipelines, 2.0),
     mixed("mixed-100m", "GET beside values of 100 MB", Beside::Large, 4.0),
+    Row {
+        clients: MANY,
+        ..mixed(
+            "mixed-100m-many",
+            "SET, 50 clients, 1,000 per second, beside values of 100 MB",
+            Beside::LargeOfMany,
+            4.0,
+        )
+    },
     acknowledged("wait-c1", "SET then WAIT 1, 1 client", 1),
     acknowledged("wait-c50", "SET then WAIT 1, 50 clients", 50),
     acknowledged("wait-c500", "SET then WAIT 1, 500 clients", 500),
