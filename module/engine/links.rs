@@ -288,7 +288,7 @@ impl Engine {
                 if links.shared == Some(id) {
                     links.parked_since = None;
                 }
-                self.relief_ready(id, shard, lane);
+                self.relief_ready(id, lane);
             }
             Role::Tracker(tracker) => {
                 self.shards[shard.index()].acks.tracker_ready(tracker, self.now);

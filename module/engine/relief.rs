@@ -60,8 +60,12 @@ impl Engine {
         }
     }
 
-    /// A shared link has been greeted: if it is to relieve one that is busy still, it does.
-    pub(super) fn relief_ready(&mut self, id: LinkId, shard: ShardId, lane_id: LaneId) {
+    /// A shared link has been greeted, or a reply on it has ended: if the other one is in the midst
+    /// of a large one, it takes over.
+    pub(super) fn relief_ready(&mut self, id: LinkId, lane_id: LaneId) {
+        let Some(shard) = self.links.get(id).map(|link| link.shard) else {
+            return;
+        };
         let lane = self.shards[shard.index()].lane(lane_id, self.now);
         let busy = lane.shared.and_then(|shared| self.links.get(shared));
         if lane.relief.link == Some(id) && busy.is_some_and(|link| link.pipeline.is_streaming()) {

@@ -204,12 +204,13 @@ impl Engine {
         }
     }
 
-    /// A link has brought a whole reply: perhaps nobody needs it any more.
+    /// A link has brought a whole reply: perhaps nobody needs it any more, or others need it now.
     pub(super) fn link_replied(&mut self, id: LinkId, role: Role, token: Token) {
         match (role, token) {
             (_, Token::Own(Own::Push)) => {}
             (Role::Pinned(_), _) => self.pinned_replied(id),
             (Role::Beside(_), _) => self.beside_replied(id),
+            (Role::Shared(lane), _) => self.relief_ready(id, lane),
             _ => {}
         }
     }

@@ -104,6 +104,27 @@ fn links_change_places_as_often_as_large_replies_begin_and_no_third_is_opened() 
 }
 
 #[test]
+fn the_first_that_is_free_again_takes_over() {
+    let (mut desk, [waiting, fresh]) = behind_a_large_reply();
+    desk.open_next();
+    desk.greet(2);
+    // The second begins a large reply, too: nobody is there to relieve it.
+    say(&mut desk, fresh, GET_LARGE);
+    assert_eq!(desk.sent(2).matches("GET").count(), 1);
+    desk.reply(2, HEADER.as_bytes());
+    for _ in 0..limits::REPLY_STREAM_BYTES / 4096 {
+        desk.reply(2, &[b'x'; 4096]);
+    }
+    let rest = 60_000 - limits::REPLY_STREAM_BYTES;
+    for at in (0..rest).step_by(4096) {
+        desk.reply(1, &vec![b'x'; 4096.min(rest - at)]);
+    }
+    desk.reply(1, b"\r\n$-1\r\n");
+    say(&mut desk, waiting, GET);
+    assert_eq!((desk.sent(1).matches("GET").count(), desk.sent(2)), (1, String::new()));
+}
+
+#[test]
 fn what_has_not_left_by_the_former_link_when_it_dies_goes_by_the_other() {
     let (mut desk, [waiting, fresh]) = behind_a_large_reply();
     desk.open_next();

@@ -119,7 +119,9 @@ impl Row {
                 matches!(self.work, Work::Commands { .. } | Work::Paced(_) | Work::Mixed(_))
                     || self.work == Work::Sessions(Rest::Idle)
             }
-            Way::Floor | Way::Peer(_) => self.bed == Bed::Plain,
+            // It gives one fixed reply, to whatever is said by the benchmark program.
+            Way::Floor => self.bed == Bed::Plain && matches!(self.work, Work::Commands { .. }),
+            Way::Peer(_) => self.bed == Bed::Plain,
             // Its sessions are the host's clients besides, and limited like these.
             Way::HostPort => self.bed != Bed::Memory,
             Way::Direct | Way::Endpoint | Way::Threads2 | Way::Before => true,
@@ -148,7 +150,7 @@ const fn commands(
 
 const fn paced(name: &'static str, text: &'static str, clients: usize, per_second: u32) -> Row {
     let work = Work::Paced(per_second);
-    Row { name, text, bed: Bed::Plain, clients, work, seconds_min: 0.0, more: ALL_MORE }
+    Row { name, text, bed: Bed::Plain, clients, work, seconds_min: 0.0, more: &[Way::Threads2] }
 }
 
 const fn acknowledged(name: &'static str, text: &'static str, clients: usize) -> Row {
