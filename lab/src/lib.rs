@@ -48,6 +48,7 @@ pub mod procfs; //  what the kernel says about a process: memory, threads, descr
 pub mod redis_cluster; // shards that are a Redis Cluster
 pub mod sentinel; // Sentinels, which watch shards
 pub mod servers; // where the programs are: both flavors, and the module
+pub mod sheet; // what pictures are drawn with
 
 pub mod ports; // free ports
 

@@ -98,7 +98,7 @@ impl Engine {
         session: SessionId,
     ) -> Option<LinkId> {
         let relief = &mut self.shards[shard.index()].lanes.get_mut(lane_id)?.relief;
-        if relief.stay.is_empty() || !relief.stay.contains(&session) {
+        if !relief.stay.contains(&session) {
             return None;
         }
         if self.sessions.get(session)?.seats.len() > 1 {

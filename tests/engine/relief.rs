@@ -27,6 +27,13 @@ fn say(desk: &mut Desk, session: SessionId, bytes: &[u8]) {
     desk.tell(Event::SessionRead { session, bytes: bytes.len() });
 }
 
+/// So many bytes of a large value come on a link, a few at a time.
+fn large(desk: &mut Desk, link: usize, bytes: usize) {
+    for at in (0..bytes).step_by(4096) {
+        desk.reply(link, &vec![b'x'; 4096.min(bytes - at)]);
+    }
+}
+
 /// The desk's client has asked for a large value, another one for a small one behind it, and the
 /// begin of the large one is here. Link 1 is the one on which it comes.
 fn behind_a_large_reply() -> (Desk, [SessionId; 2]) {
@@ -41,9 +48,7 @@ fn behind_a_large_reply() -> (Desk, [SessionId; 2]) {
     say(&mut desk, others[0], GET);
     assert_eq!(desk.sent(1).matches("GET").count(), 2);
     desk.reply(1, HEADER.as_bytes());
-    for _ in 0..limits::REPLY_STREAM_BYTES / 4096 {
-        desk.reply(1, &[b'x'; 4096]);
-    }
+    large(&mut desk, 1, limits::REPLY_STREAM_BYTES);
     (desk, others)
 }
 
@@ -60,10 +65,7 @@ fn what_is_said_while_a_large_reply_comes_goes_by_another_link() {
     say(&mut desk, fresh, GET);
     assert_eq!((desk.sent(1).matches("GET").count(), desk.sent(2)), (2, String::new()));
     // All is answered on the first; from then on they go by the second.
-    let rest = 60_000 - limits::REPLY_STREAM_BYTES;
-    for at in (0..rest).step_by(4096) {
-        desk.reply(1, &vec![b'x'; 4096.min(rest - at)]);
-    }
+    large(&mut desk, 1, 60_000 - limits::REPLY_STREAM_BYTES);
     desk.reply(1, b"\r\n");
     desk.reply(1, &b"$-1\r\n".repeat(4));
     for session in [desk.client, waiting, fresh] {
@@ -79,18 +81,13 @@ fn links_change_places_as_often_as_large_replies_begin_and_no_third_is_opened() 
     let (mut desk, [waiting, _]) = behind_a_large_reply();
     desk.open_next();
     desk.greet(2);
-    let rest = 60_000 - limits::REPLY_STREAM_BYTES;
-    for at in (0..rest).step_by(4096) {
-        desk.reply(1, &vec![b'x'; 4096.min(rest - at)]);
-    }
+    large(&mut desk, 1, 60_000 - limits::REPLY_STREAM_BYTES);
     desk.reply(1, b"\r\n$-1\r\n");
     for link in [2, 1, 2] {
         desk.ask(GET_LARGE);
         assert_eq!(desk.sent(link).matches("GET").count(), 1);
         desk.reply(link, HEADER.as_bytes());
-        for at in (0..60_000).step_by(4096) {
-            desk.reply(link, &vec![b'x'; 4096.min(60_000 - at)]);
-        }
+        large(&mut desk, link, 60_000);
         // The other has taken over, for everybody who is owed nothing.
         say(&mut desk, waiting, GET);
         assert_eq!(
@@ -112,13 +109,8 @@ fn the_first_that_is_free_again_takes_over() {
     say(&mut desk, fresh, GET_LARGE);
     assert_eq!(desk.sent(2).matches("GET").count(), 1);
     desk.reply(2, HEADER.as_bytes());
-    for _ in 0..limits::REPLY_STREAM_BYTES / 4096 {
-        desk.reply(2, &[b'x'; 4096]);
-    }
-    let rest = 60_000 - limits::REPLY_STREAM_BYTES;
-    for at in (0..rest).step_by(4096) {
-        desk.reply(1, &vec![b'x'; 4096.min(rest - at)]);
-    }
+    large(&mut desk, 2, limits::REPLY_STREAM_BYTES);
+    large(&mut desk, 1, 60_000 - limits::REPLY_STREAM_BYTES);
     desk.reply(1, b"\r\n$-1\r\n");
     say(&mut desk, waiting, GET);
     assert_eq!((desk.sent(1).matches("GET").count(), desk.sent(2)), (1, String::new()));

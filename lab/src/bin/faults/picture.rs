@@ -10,18 +10,15 @@
 use std::error::Error;
 use std::path::Path;
 
-use plotters::coord::Shift;
+use lab::sheet::{Area, BLUE, Drawn, FAINT, GREEN, GREY, ORANGE, RED, VIOLET, font, sheet};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::faults::Mark;
 use crate::ledger::{self, Book, Element, Micros, Side, Told};
 use crate::options::Options;
 use crate::watch::Seen;
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn Error>>;
 
 /// All sizes are in pixels.
 const WIDTH: u32 = 1400;
@@ -39,14 +36,6 @@ const POINT_MIN: Micros = 100_000;
 /// Latencies are drawn from a tenth of a millisecond to ten seconds.
 const LATENCY: std::ops::Range<f64> = 0.1..10_000.0;
 
-const INK: RGBColor = RGBColor(40, 40, 48);
-const FAINT: RGBColor = RGBColor(226, 228, 233);
-const GREEN: RGBColor = RGBColor(44, 140, 90);
-const BLUE: RGBColor = RGBColor(52, 110, 190);
-const ORANGE: RGBColor = RGBColor(222, 135, 30);
-const RED: RGBColor = RGBColor(200, 50, 50);
-const VIOLET: RGBColor = RGBColor(126, 82, 170);
-const GREY: RGBColor = RGBColor(130, 134, 144);
 /// One for each shard, and the last one for what is about none.
 const OF_SHARDS: [RGBColor; 4] = [BLUE, ORANGE, VIOLET, GREY];
 
@@ -93,9 +82,7 @@ pub(crate) fn draw(
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     }
-    let drawn = || -> Drawn {
-        let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
-        root.fill(&WHITE)?;
+    sheet(path, (WIDTH, height), |root| {
         let ends = books.iter().flat_map(|book| book.elements.last());
         let end = ends.map(|element| element.ended).max().unwrap_or(0).max(1);
         let line = Line { end, width: (end / POINTS).max(POINT_MIN), switches };
@@ -108,10 +95,8 @@ pub(crate) fn draw(
             line.side(&top, books, side, answers_height)?;
             rest = below;
         }
-        root.present()?;
         Ok(())
-    };
-    drawn().map_err(|error| format!("{}: {error}", path.display()))
+    })
 }
 
 /// The names of all that happened, each once, in the order in which they first did.
@@ -134,9 +119,9 @@ fn title_of(area: &Area<'_>, marks: &[Mark], switches: &[Seen], options: &Option
         options.flavor,
         options.seed
     );
-    area.draw_text(&text, &font(20, HPos::Left), (16, 14))?;
+    area.draw_text(&text, &font(20, HPos::Left, VPos::Top), (16, 14))?;
     let key = "upright lines: the engine has switched to another primary";
-    area.draw_text(key, &font(13, HPos::Left), (16, 42))?;
+    area.draw_text(key, &font(13, HPos::Left, VPos::Top), (16, 42))?;
     let shards = 1 + marks.iter().filter_map(|mark| mark.shard).max().unwrap_or(0);
     let mut names: Vec<(String, RGBColor)> =
         (0..shards).map(|shard| (format!("shard {shard}"), of_shard(Some(shard)))).collect();
@@ -149,11 +134,6 @@ fn of_shard(shard: Option<usize>) -> RGBColor {
     OF_SHARDS[shard.map_or(none, |shard| shard % none)]
 }
 
-fn font(size: i32, horizontal: HPos) -> TextStyle<'static> {
-    let font = ("DejaVu Sans, Helvetica, Arial, sans-serif", size).into_font();
-    font.color(&INK).pos(Pos::new(horizontal, VPos::Top))
-}
-
 /// Names with their colors, from the right edge to the left.
 fn legend(area: &Area<'_>, y: i32, names: &[(String, RGBColor)]) -> Drawn {
     /// What a letter takes, as there is no font to ask.
@@ -162,7 +142,7 @@ fn legend(area: &Area<'_>, y: i32, names: &[(String, RGBColor)]) -> Drawn {
     for (name, color) in names.iter().rev() {
         x -= name.chars().count() as i32 * LETTER + 26;
         area.draw(&Rectangle::new([(x, y + 1), (x + 12, y + 12)], color.filled()))?;
-        area.draw_text(name, &font(13, HPos::Left), (x + 17, y))?;
+        area.draw_text(name, &font(13, HPos::Left, VPos::Top), (x + 17, y))?;
     }
     Ok(())
 }
@@ -193,7 +173,7 @@ impl Line<'_> {
 
     fn faults(&self, area: &Area<'_>, rows: &[&str], marks: &[Mark]) -> Drawn {
         let (head, body) = area.split_vertically(HEAD_HEIGHT);
-        head.draw_text("faults", &font(15, HPos::Left), (16, 6))?;
+        head.draw_text("faults", &font(15, HPos::Left, VPos::Top), (16, 6))?;
         let mut chart = self.rows(&body, rows)?;
         chart.draw_series(marks.iter().filter_map(|mark| {
             let row = rows.iter().position(|name| *name == mark.name)? as f64;
@@ -219,7 +199,7 @@ impl Line<'_> {
     fn throughput(&self, area: &Area<'_>, books: &[Book], side: Side) -> Drawn {
         let (head, body) = area.split_vertically(HEAD_HEIGHT);
         let title = format!("{}: a second", side.name());
-        head.draw_text(&title, &font(15, HPos::Left), (16, 6))?;
+        head.draw_text(&title, &font(15, HPos::Left, VPos::Top), (16, 6))?;
         let names = [("writes".into(), BLUE), ("acknowledged by all replicas".into(), GREEN)];
         legend(&head, 8, &names)?;
         let (mut writes, mut full) = (vec![0.0; self.points()], vec![0.0; self.points()]);
@@ -245,7 +225,7 @@ impl Line<'_> {
     fn answers(&self, area: &Area<'_>, books: &[Book], side: Side) -> Drawn {
         let (head, body) = area.split_vertically(HEAD_HEIGHT);
         let title = format!("{}: other answers", side.name());
-        head.draw_text(&title, &font(15, HPos::Left), (16, 6))?;
+        head.draw_text(&title, &font(15, HPos::Left, VPos::Top), (16, 6))?;
         let names: Vec<&str> = ANSWERS.iter().map(|(name, _)| *name).collect();
         let mut counts = vec![vec![0_usize; self.points()]; ANSWERS.len()];
         for element in ledger::elements(books, side) {
@@ -269,7 +249,7 @@ impl Line<'_> {
     fn latency(&self, area: &Area<'_>, books: &[Book], side: Side) -> Drawn {
         let (head, body) = area.split_vertically(HEAD_HEIGHT);
         let title = format!("{}: latency", side.name());
-        head.draw_text(&title, &font(15, HPos::Left), (16, 6))?;
+        head.draw_text(&title, &font(15, HPos::Left, VPos::Top), (16, 6))?;
         let lines = [
             ("write, half", BLUE.mix(0.45), false, 0.5),
             ("write, 99 of 100", BLUE.mix(1.0), false, 0.99),
@@ -353,7 +333,7 @@ impl Line<'_> {
             .light_line_style(TRANSPARENT)
             .axis_style(GREY)
             .y_label_formatter(text)
-            .label_style(font(13, HPos::Right))
+            .label_style(font(13, HPos::Right, VPos::Top))
             .draw()?;
         Ok(())
     }
@@ -364,7 +344,7 @@ impl Line<'_> {
         let chart = self.chart(area, names.len().max(1) as f64..0.0)?;
         for (row, name) in names.iter().enumerate() {
             let y = (row as u32 * ROW_HEIGHT) as i32;
-            area.draw_text(name, &font(13, HPos::Right), (LEFT as i32 - 10, y + 2))?;
+            area.draw_text(name, &font(13, HPos::Right, VPos::Top), (LEFT as i32 - 10, y + 2))?;
             let ends = [(LEFT as i32, y), ((WIDTH - RIGHT) as i32, y)];
             area.draw(&PathElement::new(ends, FAINT))?;
         }
@@ -380,7 +360,7 @@ impl Line<'_> {
         while at <= seconds {
             let x = LEFT as i32 + (at / seconds * wide) as i32;
             area.draw(&PathElement::new([(x, 0), (x, 5)], GREY))?;
-            area.draw_text(&format!("{at:.0} s"), &font(13, HPos::Center), (x, 8))?;
+            area.draw_text(&format!("{at:.0} s"), &font(13, HPos::Center, VPos::Top), (x, 8))?;
             at += step;
         }
         Ok(())

@@ -1,26 +1,13 @@
-//! What all plots are drawn with: colors, text, a legend, and a logarithmic scale.
+//! What all plots are drawn with besides: the color of each way, and a logarithmic scale.
 
-use std::error::Error;
-use std::path::Path;
-
-use plotters::coord::Shift;
+use lab::sheet::{BLUE, GREEN, GREY, ORANGE, VIOLET};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::ways::Way;
 
-pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(crate) type Drawn = Result<(), Box<dyn Error>>;
+pub(crate) use lab::sheet::{Area, Drawn, FAINT, INK, font, sheet};
 
-pub(crate) const INK: RGBColor = RGBColor(40, 40, 48);
-pub(crate) const FAINT: RGBColor = RGBColor(226, 228, 233);
-const GREY: RGBColor = RGBColor(120, 124, 134);
-const BLUE: RGBColor = RGBColor(40, 100, 190);
-const ORANGE: RGBColor = RGBColor(222, 135, 30);
-const VIOLET: RGBColor = RGBColor(126, 82, 170);
-const GREEN: RGBColor = RGBColor(44, 140, 90);
 const SKY: RGBColor = RGBColor(90, 180, 220);
-const BLACK: RGBColor = RGBColor(0, 0, 0);
 /// Of other people's proxies, in the order in which they are named.
 const OF_PEERS: [RGBColor; 4] =
     [RGBColor(200, 50, 50), RGBColor(150, 100, 50), RGBColor(220, 90, 160), RGBColor(110, 120, 20)];
@@ -42,30 +29,6 @@ pub(crate) fn colors(ways: &[Way]) -> Vec<RGBColor> {
         Way::Peer(_) => *peers.next().unwrap_or(&BLACK),
     };
     ways.iter().map(one).collect()
-}
-
-/// An empty picture of this size, to be drawn on by `draw`.
-///
-/// # Errors
-/// If the file can't be written.
-pub(crate) fn sheet(
-    path: &Path,
-    size: (u32, u32),
-    draw: impl FnOnce(&Area<'_>) -> Drawn,
-) -> Result<(), String> {
-    let drawn = || -> Drawn {
-        let area = SVGBackend::new(path, size).into_drawing_area();
-        area.fill(&WHITE)?;
-        draw(&area)?;
-        area.present()?;
-        Ok(())
-    };
-    drawn().map_err(|error| error.to_string())
-}
-
-pub(crate) fn font(size: i32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
-    let font = ("DejaVu Sans, Helvetica, Arial, sans-serif", size).into_font();
-    font.color(&INK).pos(Pos::new(horizontal, vertical))
 }
 
 /// How wide a text of this size is, about.
