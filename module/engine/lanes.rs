@@ -137,7 +137,7 @@ impl LaneLinks {
             shared: None,
             relief: Relief::new(now),
             idle: Vec::new(),
-            parked: Pipeline::default().keeping(),
+            parked: Pipeline::shared(),
             parked_since: None,
             holding: Vec::new(),
             retry_at: now,
@@ -175,7 +175,7 @@ impl Engine {
             return None;
         }
         lane.refusal = None;
-        let parked = std::mem::replace(&mut lane.parked, Pipeline::default().keeping());
+        let parked = std::mem::replace(&mut lane.parked, Pipeline::shared());
         let holding = std::mem::take(&mut lane.holding);
         let link = self.open_link(id, Role::Shared(lane_id), parked);
         if let Some(opened) = self.links.get_mut(link) {

@@ -406,7 +406,7 @@ impl Engine {
         if let Some((_, link)) = reader.links.iter().find(|(other, _)| *other == lane) {
             return Some(*link);
         }
-        let pipeline = Pipeline::default().keeping();
+        let pipeline = Pipeline::shared();
         let link = self.dial_reader(id, number, Role::Reader(lane, number), pipeline)?;
         self.shards[id.index()].readers.get_mut(number)?.links.push((lane, link));
         Some(link)

@@ -51,7 +51,7 @@ impl Engine {
         match lane.relief.link {
             Some(relief) => self.take_over(relief, shard, lane_id),
             None if now >= lane.relief.retry_at => {
-                let pipeline = Pipeline::default().keeping();
+                let pipeline = Pipeline::shared();
                 let link = self.open_link(shard, Role::Shared(lane_id), pipeline);
                 self.shards[shard.index()].lane(lane_id, now).relief.link = Some(link);
                 self.stats().shards[shard.index()].pipelines.add(1);

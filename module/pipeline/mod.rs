@@ -103,6 +103,10 @@ pub struct Pipeline<T> {
     /// Entries at the front of `owed` that belong to the greeting.
     greeting_owed: usize,
     intake: Intake,
+    /// How large the intake becomes when a read has filled it.
+    read_max: usize,
+    /// The last read has filled it.
+    was_filled: bool,
     /// Bytes of the intake that the scanner has seen and that were not handed out.
     scanned: usize,
     scanner: Scanner,
@@ -128,6 +132,8 @@ impl<T: Copy> Default for Pipeline<T> {
             owed: VecDeque::new(),
             greeting_owed: 0,
             intake: Intake::default(),
+            read_max: limits::LINK_READ_BYTES,
+            was_filled: false,
             scanned: 0,
             scanner: Scanner::default(),
             streaming: false,
@@ -145,6 +151,12 @@ impl<T: Copy> Pipeline<T> {
         let mut pipeline = Self::default();
         pipeline.expect_unasked(is_one, token);
         pipeline
+    }
+
+    /// A pipeline that many clients share: it keeps commands, as by [`Pipeline::keeping`], and has
+    /// more space for their replies when many come at once.
+    pub fn shared() -> Self {
+        Self { read_max: limits::SHARED_LINK_READ_BYTES, ..Self::default().keeping() }
     }
 
     /// Commands are kept until they are answered: see [`Pipeline::front_request`].
@@ -353,12 +365,18 @@ impl<T: Copy> Pipeline<T> {
         if self.intake.capacity() == 0 {
             self.intake = Intake::with_space(limits::LINK_READ_BYTES);
         }
-        self.intake.space(limits::LINK_READ_BYTES / 4)
+        let least = if self.was_filled && self.intake.capacity() < self.read_max {
+            self.read_max - self.intake.len()
+        } else {
+            limits::LINK_READ_BYTES / 4
+        };
+        self.intake.space(least)
     }
 
     /// `count` bytes of the space were filled: now call [`Pipeline::next_piece`] until it has none.
     pub fn filled(&mut self, count: usize) {
         self.intake.filled(count);
+        self.was_filled = self.intake.is_full();
     }
 
     /// The next piece of a reply. Its bytes stay until [`Pipeline::done`], which must come before
@@ -497,8 +515,9 @@ impl<T: Copy> Pipeline<T> {
         } else {
             out.end().extend_from_slice(bytes);
         }
-        let (unasked, keeps) = (self.unasked, self.keeps);
-        *self = Self { owed: kept, appended: unsent, out, unasked, keeps, ..Self::default() };
+        let (unasked, keeps, read_max) = (self.unasked, self.keeps, self.read_max);
+        let (owed, appended) = (kept, unsent);
+        *self = Self { owed, appended, out, unasked, keeps, read_max, ..Self::default() };
         self.invariants();
         fates
     }
@@ -507,7 +526,7 @@ impl<T: Copy> Pipeline<T> {
     pub fn drop_unsent(&mut self) -> Vec<T> {
         debug_assert_eq!(self.phase, Phase::Connecting);
         let tokens = self.owed.drain(..).map(|owed| owed.token).collect();
-        *self = Self { keeps: self.keeps, ..Self::default() };
+        *self = Self { keeps: self.keeps, read_max: self.read_max, ..Self::default() };
         tokens
     }
 
@@ -702,6 +721,27 @@ mod tests {
             pipeline.filled(chunk.len());
         }
         assert_eq!(pipeline.next_piece(), Err(Desync));
+    }
+
+    #[test]
+    fn only_what_many_share_grows_when_a_read_has_filled_it() {
+        let fill = |pipeline: &mut Pipeline<u32>| {
+            let space = pipeline.space().len();
+            pipeline.filled(space);
+            pipeline.intake.consume(space);
+            space
+        };
+        let (few, many) = (limits::LINK_READ_BYTES, limits::SHARED_LINK_READ_BYTES);
+        let (mut pinned, mut shared) = (Pipeline::default().keeping(), Pipeline::shared());
+        assert_eq!([(); 3].map(|()| fill(&mut pinned)), [few, few, few]);
+        // Also what takes its place when its connection is lost.
+        for _ in 0..2 {
+            assert_eq!([(); 3].map(|()| fill(&mut shared)), [few, many, many]);
+            shared.broken();
+        }
+        shared.space();
+        shared.filled(few / 2);
+        assert_eq!(shared.space().len(), few / 2);
     }
 
     #[test]

@@ -50,6 +50,11 @@ impl Intake {
         self.start == self.end
     }
 
+    /// Whether there is no space left.
+    pub fn is_full(&self) -> bool {
+        self.end == self.bytes.len()
+    }
+
     /// How many bytes of memory it has.
     pub fn capacity(&self) -> usize {
         self.bytes.len()

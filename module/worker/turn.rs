@@ -342,7 +342,10 @@ impl<M: Machine> Worker<M> {
     }
 
     pub(super) fn read(&mut self, who: Who, now: Time) {
-        let mut share = limits::TURN_READ_BYTES;
+        let mut share = match who {
+            Who::Session(_) => limits::TURN_READ_BYTES,
+            Who::Link(_) => limits::TURN_READ_LINK_BYTES,
+        };
         while share > 0 {
             let Some(connection) = self.connections.get_mut(who) else {
                 return;
