@@ -16,7 +16,7 @@ usage: bench [--only NAME,...] [--ways NAME,...] [--rounds N] [--seconds S] [--o
                     host-port, floor (who answers by itself, with one read and one write), and
                     the names of peers. If nothing is said: direct, nutcracker, endpoint and all
                     peers; set-p1, get-p1, set-p16 and get-p16 by threads-2 and floor, too, and
-                    get-c1-p100 by floor
+                    get-c1-p100, get-1k, get-16k and mget-10 by floor
   --rounds N        how often each row is measured by each way; ROUNDS=N does the same; 5. Memory
                     is looked at once
   --seconds S       how long each measurement takes, about; 1
@@ -181,7 +181,8 @@ mod tests {
         };
         let all = read("", &peers).unwrap();
         assert_eq!(names(&all, "set-p1"), "direct nutcracker endpoint other threads-2 floor");
-        assert_eq!(names(&all, "mget-10"), "direct nutcracker endpoint other");
+        assert_eq!(names(&all, "mget-10"), "direct nutcracker endpoint other floor");
+        assert_eq!(names(&all, "get-p100"), "direct nutcracker endpoint other");
         assert_eq!(names(&all, "set-p16-two"), "direct nutcracker endpoint");
         assert_eq!(names(&all, "wait-c1"), "direct endpoint");
         assert_eq!(names(&all, "memory-idle"), "direct nutcracker endpoint");

@@ -136,6 +136,7 @@ const LARGE: usize = 16 * KILO;
 const WAIT: &[&str] = &["WAIT", "1", "0"];
 const WAITAOF: &[&str] = &["WAITAOF", "0", "1", "0"];
 
+const FLOOR: &[Way] = &[Way::Floor];
 const ALL_MORE: &[Way] = &[Way::Threads2, Way::Floor];
 
 const fn commands(
@@ -194,14 +195,17 @@ pub(crate) const ROWS: &[Row] = &[
     commands("get-c1", "GET, 1 client", 1, (Get, 1, SMALL)),
     commands("set-c1-p100", "SET, 1 client, pipelines of 100", 1, (Set, 100, SMALL)),
     Row {
-        more: &[Way::Floor],
+        more: FLOOR,
         ..commands("get-c1-p100", "GET, 1 client, pipelines of 100", 1, (Get, 100, SMALL))
     },
     commands("set-1k", "SET of 1 KB, 50 clients", 50, (Set, 1, KILO)),
-    commands("get-1k", "GET of 1 KB, 50 clients", 50, (Get, 1, KILO)),
+    Row { more: FLOOR, ..commands("get-1k", "GET of 1 KB, 50 clients", 50, (Get, 1, KILO)) },
     commands("set-16k", "SET of 16 KB, 50 clients", 50, (Set, 1, LARGE)),
-    commands("get-16k", "GET of 16 KB, 50 clients", 50, (Get, 1, LARGE)),
-    commands("mget-10", "MGET of 10 keys, 50 clients", 50, (Mget(10), 1, SMALL)),
+    Row { more: FLOOR, ..commands("get-16k", "GET of 16 KB, 50 clients", 50, (Get, 1, LARGE)) },
+    Row {
+        more: FLOOR,
+        ..commands("mget-10", "MGET of 10 keys, 50 clients", 50, (Mget(10), 1, SMALL))
+    },
     paced("set-paced", "SET, 50 clients, 5,000 per second", 50, 5_000),
     Row {
         bed: Bed::Two,

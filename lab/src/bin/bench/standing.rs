@@ -2,7 +2,8 @@
 //!
 //! Others are who was measured in the same run, and who was measured once on another machine. The
 //! latter's figures are scaled by what the same work cost the primary itself there and costs it
-//! here, round by round: a machine that is twice as fast is so for both, about.
+//! here, round by round: a machine that is twice as fast is so for both, about. Who is measured
+//! here needs no figures from elsewhere.
 
 use crate::results::{BETWEEN, PRIMARY, Results, median, ratio};
 use crate::rows::{Bed, Row, Work};
@@ -19,6 +20,7 @@ struct Reference {
     direct: f64,
 }
 
+/// Each begins with the name that it has when it is measured.
 const PROXIES: [&str; 3] = ["nutcracker 0.5", "predixy 7.0", "haproxy (plain TCP)"];
 
 const fn reference(row: &'static str, proxies: [f64; 3], direct: f64) -> Reference {
@@ -53,15 +55,18 @@ fn others(results: &Results, row: &Row) -> Vec<Other> {
         .ways()
         .filter(|way| way.is_other())
         .map(|way| Other { name: way.name().to_owned(), each: results.each(row, way, BETWEEN) });
+    let mut others: Vec<Other> = measured.filter(|other| !other.each.is_empty()).collect();
+    let Some(reference) = REFERENCES.iter().find(|reference| reference.row == row.name) else {
+        return others;
+    };
     let direct = results.each(row, Way::Direct, PRIMARY);
-    let known = REFERENCES.iter().filter(|reference| reference.row == row.name);
-    let known = known.flat_map(|reference| {
-        PROXIES.iter().zip(reference.proxies).map(|(name, time)| Other {
-            name: format!("{name}, reference"),
-            each: direct.iter().map(|now| time * now / reference.direct).collect(),
-        })
-    });
-    measured.chain(known).collect()
+    for (name, time) in PROXIES.iter().zip(reference.proxies) {
+        if !others.iter().any(|other| name.split(' ').next() == Some(&other.name)) {
+            let each = direct.iter().map(|now| time * now / reference.direct).collect();
+            others.push(Other { name: format!("{name}, reference"), each });
+        }
+    }
+    others
 }
 
 /// The one with the smallest median.
@@ -75,22 +80,32 @@ fn best(others: Vec<Other>) -> Option<(Other, f64)> {
 
 /// The table.
 pub(crate) fn table(results: &Results, rows: &[&Row]) -> Table {
-    let columns = ["best of others", "its us", "endpoint us", "endpoint / best", "goal", "reached"];
+    let columns = [
+        "best of others",
+        "its us",
+        "endpoint us",
+        "endpoint / best",
+        "goal",
+        "reached",
+        "floor / best",
+    ];
     let title = "Against the best of others: the proxy's processor time, microseconds per command";
     let mut table = Table::new(title, &["work"], columns.map(str::to_owned).to_vec());
     for row in rows.iter().filter(|row| row.bed == Bed::Plain) {
         let Work::Commands { pipeline, .. } = row.work else { continue };
         let endpoint = results.each(row, Way::Endpoint, BETWEEN);
         let Some((other, time)) = best(others(results, row)) else { continue };
-        let Some(ratio) = ratio(&endpoint, &other.each) else { continue };
+        let Some(share) = ratio(&endpoint, &other.each) else { continue };
+        let floor = ratio(&results.each(row, Way::Floor, BETWEEN), &other.each);
         let goal = goal(pipeline);
         let cells = [
             Some(other.name),
             Some(digits(time)),
             median(endpoint).map(digits),
-            Some(times(ratio)),
+            Some(times(share)),
             Some(format!("{goal:.1} x")),
-            Some(if ratio <= goal { "yes" } else { "no" }.to_owned()),
+            Some(if share <= goal { "yes" } else { "no" }.to_owned()),
+            floor.map(times),
         ];
         table.line(vec![row.text.to_owned()], cells.to_vec());
     }
@@ -102,6 +117,7 @@ mod tests {
     use super::*;
     use crate::results::tests::load;
     use crate::rows::ROWS;
+    use crate::ways::Peer;
 
     #[test]
     fn references_are_of_rows_that_there_are() {
@@ -123,7 +139,32 @@ mod tests {
         let (other, time) = best(others(&results, row)).expect("several");
         assert_eq!(other.name, "predixy 7.0, reference");
         assert!((time - 4.95).abs() < 1e-9);
+        results.add(row, Way::Floor, load(1.0, 2.0, 1.0));
         let text = table(&results, &[row]).markdown();
         assert!(text.contains("0.81 x |") && text.contains("0.8 x |      no |"), "{text}");
+        assert!(text.contains("0.40 x |"), "{text}");
+    }
+
+    #[test]
+    fn who_is_measured_needs_no_reference() {
+        let row = ROWS.iter().find(|row| row.name == "set-p16").expect("there is one");
+        let peer = Peer::read_all("haproxy=127.0.0.1:1:1").expect("it is one").remove(0);
+        let haproxy = Way::Peer(Box::leak(Box::new(peer)));
+        let mut results = Results::default();
+        results.add(row, Way::Direct, load(1.0, 0.0, 1.8));
+        let names = |results: &Results| -> Vec<String> {
+            others(results, row).into_iter().map(|other| other.name).collect()
+        };
+        assert_eq!(
+            names(&results),
+            [
+                "nutcracker 0.5, reference",
+                "predixy 7.0, reference",
+                "haproxy (plain TCP), reference"
+            ]
+        );
+        results.add(row, haproxy, load(1.0, 1.5, 1.0));
+        results.add(row, Way::Nutcracker, load(1.0, 4.5, 1.0));
+        assert_eq!(names(&results), ["haproxy", "nutcracker", "predixy 7.0, reference"]);
     }
 }
