@@ -1,7 +1,9 @@
 //! Name -> place in a table, whatever the case, without allocation.
 //!
-//! A name is taken as three numbers: its first eight bytes, its last eight, and its length. Those
-//! of up to sixteen bytes, which is nearly all, are known by these alone.
+//! A name is taken as two words and its length: all of its bytes if it has up to sixteen, which is
+//! nearly every one, and else the first eight and the last eight. Bytes as they were said are
+//! compared with those of the table: they may differ in what tells small letters from capitals, and
+//! that only where the table has a letter.
 
 /// An open-addressing hash table. The names themselves stay with the specs, and are asked for by
 /// place.
@@ -14,20 +16,26 @@ pub(super) struct Names {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// Small letters only.
     words: Words,
+    /// [`CASE`] at its letters.
+    letters: Words,
+    length: usize,
     place: u16,
 }
 
-/// Small letters only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Some bytes of a name, which together with its length say all of them if there are up to sixteen.
+/// Short names fill the words by having bytes in them twice.
+#[derive(Clone, Copy, Debug)]
 struct Words {
     first: u64,
-    /// Zero of a name that the first word has all of.
     last: u64,
-    length: usize,
 }
 
 const WORD: usize = size_of::<u64>();
+
+/// What tells small letters from capitals, in each byte.
+const CASE: u64 = u64::from_le_bytes([b'a' ^ b'A'; WORD]);
 
 impl Names {
     /// A table of the names at the given places.
@@ -35,12 +43,12 @@ impl Names {
         let size = (names.clone().count() * 4).next_power_of_two().max(4);
         let mut entries = vec![None; size].into_boxed_slice();
         for (place, name) in names {
-            let words = Words::of(name.as_bytes());
-            let mut at = words.hash() & (size - 1);
+            let entry = Entry::new(name, place);
+            let mut at = entry.words.hash(entry.length) & (size - 1);
             while entries[at].is_some() {
                 at = (at + 1) & (size - 1);
             }
-            entries[at] = Some(Entry { words, place });
+            entries[at] = Some(entry);
         }
         Self { entries }
     }
@@ -49,9 +57,10 @@ impl Names {
     pub(super) fn find<'a>(&self, name: &[u8], name_at: impl Fn(u16) -> &'a str) -> Option<u16> {
         let words = Words::of(name);
         let mask = self.entries.len() - 1;
-        let mut at = words.hash() & mask;
+        let mut at = words.hash(name.len()) & mask;
         while let Some(entry) = &self.entries[at] {
-            if entry.words == words
+            if entry.length == name.len()
+                && entry.is(words)
                 && (name.len() <= 2 * WORD
                     || name_at(entry.place).as_bytes().eq_ignore_ascii_case(name))
             {
@@ -63,28 +72,51 @@ impl Names {
     }
 }
 
+impl Entry {
+    fn new(name: &str, place: u16) -> Self {
+        let small = name.to_ascii_lowercase();
+        let letters: Vec<u8> = small
+            .bytes()
+            .map(|byte| if byte.is_ascii_lowercase() { b'a' ^ b'A' } else { 0 })
+            .collect();
+        Self {
+            words: Words::of(small.as_bytes()),
+            letters: Words::of(&letters),
+            length: name.len(),
+            place,
+        }
+    }
+
+    /// Whether these are its words, in any case.
+    fn is(&self, said: Words) -> bool {
+        let first = (self.words.first ^ said.first) & !self.letters.first;
+        let last = (self.words.last ^ said.last) & !self.letters.last;
+        first | last == 0
+    }
+}
+
 impl Words {
     fn of(name: &[u8]) -> Self {
-        let (first, last) = match (name.first_chunk(), name.last_chunk()) {
-            (Some(first), Some(last)) if name.len() > WORD => (word(*first), word(*last)),
-            _ => (name.iter().rev().fold(0, |word, byte| word << 8 | small(*byte)), 0),
-        };
-        Self { first, last, length: name.len() }
+        if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            return Self { first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) };
+        }
+        if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            let [first, last] = [first, last].map(|four| u64::from(u32::from_le_bytes(*four)));
+            return Self { first, last };
+        }
+        if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            let [first, last] = [first, last].map(|two| u64::from(u16::from_le_bytes(*two)));
+            return Self { first, last };
+        }
+        Self { first: name.first().map_or(0, |byte| u64::from(*byte)), last: 0 }
     }
 
-    /// Fibonacci hashing: the high bits of the product depend on all of the factor's.
-    fn hash(self) -> usize {
-        let mixed = self.first ^ self.last.rotate_left(32) ^ self.length as u64;
+    /// Fibonacci hashing: the high bits of the product depend on all of the factor's. Those that
+    /// may differ between one name's spellings are not among these.
+    fn hash(self, length: usize) -> usize {
+        let mixed = (self.first | CASE) ^ (self.last | CASE).rotate_left(32) ^ length as u64;
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
     }
-}
-
-fn word(bytes: [u8; WORD]) -> u64 {
-    u64::from_le_bytes(bytes.map(|byte| byte.to_ascii_lowercase()))
-}
-
-fn small(byte: u8) -> u64 {
-    u64::from(byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]
