@@ -182,6 +182,35 @@ fn what_is_certain_of_a_head_is_what_the_whole_request_gets() {
 }
 
 #[test]
+fn what_one_key_tells_is_what_the_plan_says() {
+    for (seed, reply) in [(4, VALKEY), (5, REDIS)] {
+        let table = table(reply);
+        let mut random = scenario::Random::new(seed);
+        let mut scratch = Scratch::default();
+        let mut told = 0;
+        for count in [1, 2, 5] {
+            let router = Router::new(table.clone(), shards(count));
+            for _ in 0..2_000 {
+                let words = random_request(&table, &mut random);
+                with_request(&words, |request| {
+                    let Some((shard, spec)) = router.one_key(request) else { return };
+                    told += 1;
+                    match router.plan(request, &mut scratch) {
+                        Plan::One { shard: planned, spec: same } => {
+                            assert_eq!((planned, same.id), (shard, spec.id), "{words:?}");
+                        }
+                        other => panic!("{words:?}: {}", tell(&other, request)),
+                    }
+                });
+            }
+            let get = [b"get".to_vec(), b"k".to_vec()];
+            with_request(&get, |request| assert!(router.one_key(request).is_some()));
+        }
+        assert!(told > 1_000, "{told}");
+    }
+}
+
+#[test]
 fn a_split_gives_every_argument_to_whom_it_belongs_and_loses_none() {
     let table = table(REDIS);
     let mut random = scenario::Random::new(3);

@@ -12,6 +12,7 @@ use crate::session::{Gather, Queue, SeatNumber, Tracking};
 use crate::{merge, text};
 
 use super::event::{ClientFilter, Question};
+use super::lanes::LaneLinks;
 use super::link::Token;
 use super::upload::Target;
 use super::users::Entry;
@@ -166,6 +167,57 @@ impl Engine {
             }
         }
         Served::Done
+    }
+
+    /// Forwards requests as long as they are what nearly all are: whole, about one key, of a
+    /// session that is in the midst of nothing, for a shard whose link is there. It does with them
+    /// what [`Engine::dispatch`] does, which goes on with whatever else comes. Returns the length
+    /// of the next request, if that was seen to be complete.
+    pub(super) fn forward_whole(
+        &mut self,
+        id: SessionId,
+        intake: &mut Intake,
+        parser: &mut Parser,
+    ) -> Option<usize> {
+        if self.paused.is_some() || !self.knows_shards() || self.reads_replicas() {
+            return None;
+        }
+        let Self { sessions, links, shards, router, flushes, setup, now, .. } = self;
+        let session = sessions.get_mut(id).filter(|session| session.is_open())?;
+        let stats = &setup.stats.workers[usize::from(setup.worker.0)];
+        loop {
+            let len = parser.next_whole(intake.bytes())?;
+            let request = Request { bytes: intake.bytes(), args: parser.args() };
+            let Some((shard, spec)) = router.one_key(&request) else {
+                return Some(len);
+            };
+            let lane = shards[shard.index()].lanes.get(session.lane);
+            let Some(link_id) = lane.and_then(LaneLinks::way_of_all) else {
+                return Some(len);
+            };
+            let link = links.get_mut(link_id)?;
+            if link.pipeline.owed() == 0 {
+                link.silent_since = *now;
+            }
+            let seat = session.seats.reserve(false);
+            let token = Token::Reply { session: id, seat, writes: spec.may_write() };
+            link.pipeline.send(token, |out| out.extend_from_slice(&request.bytes[..len]));
+            if !std::mem::replace(&mut link.flushing, true) {
+                flushes.push(link_id);
+            }
+            session.last_command = Some(spec.id);
+            intake.consume(len);
+            stats.shards[shard.index()].commands.add(1);
+            stats.commands_processed.add(1);
+            if link.is_full() {
+                link.holding.push(id);
+                session.holds.link = true;
+            }
+            session.holds.seats = session.seats.len() > limits::SESSION_SEATS_MAX;
+            if session.holds.any() {
+                return None;
+            }
+        }
     }
 
     /// Sends a request to one shard as it is.

@@ -132,6 +132,11 @@ pub(super) struct LaneLinks {
 }
 
 impl LaneLinks {
+    /// The link that any session may send by, if there is one now.
+    pub(super) fn way_of_all(&self) -> Option<LinkId> {
+        self.shared.filter(|_| self.relief.has_all())
+    }
+
     pub(super) fn new(now: Time) -> Self {
         Self {
             shared: None,

@@ -1,6 +1,7 @@
 //! Connections to shards: what each is for, and whose each reply is.
 
 use crate::ids::{LaneId, LinkId, SessionId, ShardId, Time};
+use crate::limits;
 use crate::pipeline::Pipeline;
 use crate::pubsub::{FeedId, Word};
 use crate::route::Local;
@@ -212,6 +213,15 @@ pub(super) struct Link {
     pub holding: Vec<SessionId>,
     /// It is in the list of links to be flushed.
     pub flushing: bool,
+}
+
+impl Link {
+    /// Whether whoever sends more is to wait until its backlog has shrunk.
+    pub(super) fn is_full(&self) -> bool {
+        self.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
+            || self.pipeline.kept() > limits::LINK_KEPT_HIGH
+            || self.pipeline.owed() > limits::LINK_OWED_HIGH
+    }
 }
 
 /// Why a link is not read: the reply that is next on it has no room.

@@ -461,10 +461,7 @@ impl Engine {
         {
             link.fixed = link.pipeline.end();
         }
-        let full = link.pipeline.backlog() > limits::LINK_BACKLOG_HIGH
-            || link.pipeline.kept() > limits::LINK_KEPT_HIGH
-            || link.pipeline.owed() > limits::LINK_OWED_HIGH;
-        let shard = link.shard;
+        let (full, shard) = (link.is_full(), link.shard);
         if !std::mem::replace(&mut link.flushing, true) {
             self.flushes.push(id);
         }

@@ -37,6 +37,11 @@ impl Relief {
     pub(super) fn new(now: Time) -> Self {
         Self { link: None, stay: HashSet::new(), retry_at: now }
     }
+
+    /// Whether nobody has to stay on the former link.
+    pub(super) fn has_all(&self) -> bool {
+        self.stay.is_empty()
+    }
 }
 
 impl Engine {

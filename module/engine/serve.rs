@@ -262,7 +262,12 @@ impl Engine {
             return;
         };
         let mut parser = std::mem::take(&mut session.parser);
-        while !intake.is_empty() && self.serve_one(id, &mut intake, &mut parser) {}
+        while !intake.is_empty() {
+            let next = self.forward_whole(id, &mut intake, &mut parser);
+            if intake.is_empty() || !self.serve_one(id, &mut intake, &mut parser, next) {
+                break;
+            }
+        }
         match self.sessions.get_mut(id) {
             Some(session) if intake.is_empty() => {
                 session.parser = parser;
@@ -276,8 +281,15 @@ impl Engine {
         }
     }
 
-    /// Serves one request. Returns whether there may be another to serve now.
-    fn serve_one(&mut self, id: SessionId, intake: &mut Intake, parser: &mut Parser) -> bool {
+    /// Serves one request, whose length is `next` if it has been parsed. Returns whether there may
+    /// be another to serve now.
+    fn serve_one(
+        &mut self,
+        id: SessionId,
+        intake: &mut Intake,
+        parser: &mut Parser,
+        next: Option<usize>,
+    ) -> bool {
         let Some(session) = self.sessions.get(id) else {
             return false;
         };
@@ -293,7 +305,11 @@ impl Engine {
                 return false;
             }
         }
-        match parser.parse(intake.bytes()) {
+        let parsed = match next {
+            Some(len) => Parsed::Complete { len },
+            None => parser.parse(intake.bytes()),
+        };
+        match parsed {
             Parsed::Complete { len } => {
                 let request = Request { bytes: intake.bytes(), args: parser.args() };
                 let secret = has_password(request.arg(0));

@@ -244,8 +244,12 @@ impl Parser {
         self.bulks(bytes)
     }
 
-    /// The length of the request that `bytes` begin with, if it is the usual: all there, sound, and
-    /// of short headers. Any other is for the rest of the parser, which reads these ones alike.
+    /// As [`Parser::parse`], if none is unfinished and the next is of the usual kind: all there,
+    /// sound, and of short headers. Returns its length. Any other is for [`Parser::parse`].
+    pub fn next_whole(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.stage == Stage::Start { self.whole(bytes) } else { None }
+    }
+
     fn whole(&mut self, bytes: &[u8]) -> Option<usize> {
         let (b'*', rest) = bytes.split_first()? else {
             return None;

@@ -108,6 +108,22 @@ impl Router {
         }
     }
 
+    /// Where `request` goes, if that is told by one key and is all that there is to be done with
+    /// it. It is what [`Router::plan`] says of such, which is to be asked about any other.
+    pub fn one_key<'a>(&'a self, request: &Request<'_>) -> Option<(ShardId, &'a Spec)> {
+        let id = self.table.check(request).ok()?;
+        let spec = self.table.spec(id);
+        match (self.actions[id.index()], spec.key_rule) {
+            (Action::Keys, KeyRule::One(at)) if self.has_one_shard() || at >= request.len() => {
+                Some((self.first(), spec))
+            }
+            (Action::Keys, KeyRule::One(at)) => {
+                Some((self.map.shard_of_key(request.arg(at)), spec))
+            }
+            _ => None,
+        }
+    }
+
     /// Where a request goes of which only the first arguments are there, but which will have
     /// `total`: if its shard is certain whatever may follow, and no part of it needs to be
     /// understood. So a value of any size can be forwarded as it arrives.

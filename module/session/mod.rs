@@ -175,6 +175,15 @@ impl<F, U, W, M, C> Session<F, U, W, M, C> {
         !pushed_to && self.transaction.is_none() && !self.on_replicas
     }
 
+    /// Whether what it says goes to the shards as it is, and comes back as it is.
+    pub fn is_open(&self) -> bool {
+        matches!(self.mode, Mode::Serving)
+            && !self.holds.any()
+            && self.is_plain()
+            && self.pins.is_empty()
+            && self.reply == ReplyMode::On
+    }
+
     /// The link to a shard that it has for itself.
     pub fn pin(&self, shard: ShardId) -> Option<LinkId> {
         self.pins.iter().find(|(pinned, _)| *pinned == shard).map(|(_, pin)| *pin)
