@@ -183,7 +183,7 @@ impl Engine {
             return None;
         }
         let Self { sessions, links, shards, router, flushes, setup, now, .. } = self;
-        let session = sessions.get_mut(id).filter(|session| session.is_open())?;
+        let session = sessions.get_mut(id).filter(|session| session.only_forwards())?;
         let stats = &setup.stats.workers[usize::from(setup.worker.0)];
         loop {
             let len = parser.next_whole(intake.bytes())?;
@@ -196,12 +196,9 @@ impl Engine {
                 return Some(len);
             };
             let link = links.get_mut(link_id)?;
-            if link.pipeline.owed() == 0 {
-                link.silent_since = *now;
-            }
             let seat = session.seats.reserve(false);
             let token = Token::Reply { session: id, seat, writes: spec.may_write() };
-            link.pipeline.send(token, |out| out.extend_from_slice(&request.bytes[..len]));
+            link.send(token, *now, |out| out.extend_from_slice(&request.bytes[..len]));
             if !std::mem::replace(&mut link.flushing, true) {
                 flushes.push(link_id);
             }

@@ -216,6 +216,14 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// Appends a command.
+    pub(super) fn send(&mut self, token: Token, now: Time, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.pipeline.owed() == 0 {
+            self.silent_since = now;
+        }
+        self.pipeline.send(token, write);
+    }
+
     /// Whether whoever sends more is to wait until its backlog has shrunk.
     pub(super) fn is_full(&self) -> bool {
         self.pipeline.backlog() > limits::LINK_BACKLOG_HIGH

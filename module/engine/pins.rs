@@ -442,20 +442,17 @@ impl Engine {
         let Some(link) = self.links.get_mut(id) else {
             return;
         };
-        if link.pipeline.owed() == 0 {
-            link.silent_since = now;
-        }
         let session = token.session();
         if let Some(owner) = link.owner
             && !matches!(token, Token::Own(Own::Tracked | Own::Moved))
             && let Some(tracking) = self.sessions.get_mut(owner).and_then(|s| s.tracking.as_mut())
             && let Some(word) = tracking.caching_word(id)
         {
-            link.pipeline.send(Token::Own(Own::Queued), |out| {
+            link.send(Token::Own(Own::Queued), now, |out| {
                 write::request(out, &["CLIENT", "CACHING", word]);
             });
         }
-        link.pipeline.send(token, write);
+        link.send(token, now, write);
         if let Some(owner) = link.owner.and_then(|owner| self.sessions.get(owner))
             && owner.transaction.as_ref().is_some_and(|transaction| transaction.is_open())
         {

@@ -105,8 +105,6 @@ pub struct Pipeline<T> {
     intake: Intake,
     /// How large the intake becomes when a read has filled it.
     read_max: usize,
-    /// The last read has filled it.
-    was_filled: bool,
     /// Bytes of the intake that the scanner has seen and that were not handed out.
     scanned: usize,
     scanner: Scanner,
@@ -133,7 +131,6 @@ impl<T: Copy> Default for Pipeline<T> {
             greeting_owed: 0,
             intake: Intake::default(),
             read_max: limits::LINK_READ_BYTES,
-            was_filled: false,
             scanned: 0,
             scanner: Scanner::default(),
             streaming: false,
@@ -365,7 +362,7 @@ impl<T: Copy> Pipeline<T> {
         if self.intake.capacity() == 0 {
             self.intake = Intake::with_space(limits::LINK_READ_BYTES);
         }
-        let least = if self.was_filled && self.intake.capacity() < self.read_max {
+        let least = if self.intake.is_full() && self.intake.capacity() < self.read_max {
             self.read_max - self.intake.len()
         } else {
             limits::LINK_READ_BYTES / 4
@@ -376,7 +373,6 @@ impl<T: Copy> Pipeline<T> {
     /// `count` bytes of the space were filled: now call [`Pipeline::next_piece`] until it has none.
     pub fn filled(&mut self, count: usize) {
         self.intake.filled(count);
-        self.was_filled = self.intake.is_full();
     }
 
     /// The next piece of a reply. Its bytes stay until [`Pipeline::done`], which must come before

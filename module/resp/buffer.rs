@@ -50,7 +50,7 @@ impl Intake {
         self.start == self.end
     }
 
-    /// Whether there is no space left.
+    /// Whether the last read has filled all its space, though what came may have been consumed.
     pub fn is_full(&self) -> bool {
         self.end == self.bytes.len()
     }

@@ -176,7 +176,7 @@ impl<F, U, W, M, C> Session<F, U, W, M, C> {
     }
 
     /// Whether what it says goes to the shards as it is, and comes back as it is.
-    pub fn is_open(&self) -> bool {
+    pub fn only_forwards(&self) -> bool {
         matches!(self.mode, Mode::Serving)
             && !self.holds.any()
             && self.is_plain()

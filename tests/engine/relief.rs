@@ -52,6 +52,14 @@ fn behind_a_large_reply() -> (Desk, [SessionId; 2]) {
     (desk, others)
 }
 
+/// The same, and the other link, 2, is there.
+fn with_a_relief() -> (Desk, [SessionId; 2]) {
+    let (mut desk, others) = behind_a_large_reply();
+    desk.open_next();
+    desk.greet(2);
+    (desk, others)
+}
+
 #[test]
 fn what_is_said_while_a_large_reply_comes_goes_by_another_link() {
     let (mut desk, [waiting, fresh]) = behind_a_large_reply();
@@ -78,9 +86,7 @@ fn what_is_said_while_a_large_reply_comes_goes_by_another_link() {
 
 #[test]
 fn links_change_places_as_often_as_large_replies_begin_and_no_third_is_opened() {
-    let (mut desk, [waiting, _]) = behind_a_large_reply();
-    desk.open_next();
-    desk.greet(2);
+    let (mut desk, [waiting, _]) = with_a_relief();
     large(&mut desk, 1, 60_000 - limits::REPLY_STREAM_BYTES);
     desk.reply(1, b"\r\n$-1\r\n");
     for link in [2, 1, 2] {
@@ -102,9 +108,7 @@ fn links_change_places_as_often_as_large_replies_begin_and_no_third_is_opened() 
 
 #[test]
 fn the_first_that_is_free_again_takes_over() {
-    let (mut desk, [waiting, fresh]) = behind_a_large_reply();
-    desk.open_next();
-    desk.greet(2);
+    let (mut desk, [waiting, fresh]) = with_a_relief();
     // The second begins a large reply, too: nobody is there to relieve it.
     say(&mut desk, fresh, GET_LARGE);
     assert_eq!(desk.sent(2).matches("GET").count(), 1);
@@ -118,9 +122,7 @@ fn the_first_that_is_free_again_takes_over() {
 
 #[test]
 fn what_has_not_left_by_the_former_link_when_it_dies_goes_by_the_other() {
-    let (mut desk, [waiting, fresh]) = behind_a_large_reply();
-    desk.open_next();
-    desk.greet(2);
+    let (mut desk, [waiting, fresh]) = with_a_relief();
     say(&mut desk, waiting, GET);
     let link = desk.links[1];
     desk.tell(Event::LinkFailed { link, reason: "it closed the connection".into() });
