@@ -157,6 +157,8 @@ mod tests {
             "\0",
             "g\u{5}t",
             "sixteen-bytes-aB-",
+            "sixteen\rbytes-ab",
+            "sixteen-bytes\rab",
         ] {
             assert_eq!(find(other.as_bytes()), None, "{other:?}");
         }
